@@ -1,0 +1,132 @@
+/* Accepting connections. */
+#include "acceptor.h"
+#include "conn.h"
+#include "log.h"
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/* So many at once, then the other sources of the loop have their turn. */
+#define BATCH 64
+
+/* As many as the longest backlog holds: a leaving worker serves its queue, and no flood behind it. */
+#define DRAIN_BATCHES (65536 / BATCH)
+
+/* Out of descriptors or memory, the connection stays queued and the listener stays readable: asking again
+ * at once would take a whole processor (2.45 million times a second were measured). */
+#define PAUSE_MS 100
+#define LOG_EVERY_MS 1000
+
+static void log_pause(struct enchufe_loop *at, int err)
+{
+    /* For the process: the want of descriptors is everybody's at once. */
+    static _Atomic uint64_t last;
+    uint64_t now = clock_ms(), before = atomic_load(&last);
+
+    if ((before != 0 && now - before < LOG_EVERY_MS) ||
+        !atomic_compare_exchange_strong(&last, &before, now))
+        return;
+    log_event(ENCHUFE_LOG_WARNING, "accepting paused", LOG_STR("service", at->service->name),
+              LOG_STR("error", strerror(err)));
+}
+
+static void resume(struct timer *timer)
+{
+    struct acceptor *acceptor =
+        (struct acceptor *)((char *)timer - offsetof(struct acceptor, pause));
+
+    if (loop_watch(acceptor->at->loop, &acceptor->source, acceptor->events) != 0)
+        loop_timer(acceptor->at->loop, timer, clock_ms() + PAUSE_MS);
+}
+
+static void pause_accepting(struct acceptor *acceptor, int err)
+{
+    struct enchufe_loop *at = acceptor->at;
+
+    log_pause(at, err);
+    stats_add(&at->stats->accept_pauses, 1);
+    if (loop_timer(at->loop, &acceptor->pause, clock_ms() + PAUSE_MS) == 0)
+        loop_watch(at->loop, &acceptor->source, 0);
+}
+
+static bool over_limit(const struct enchufe_loop *at)
+{
+    const struct enchufe_service *service = at->service;
+    int64_t max = service->config->limits.max_connections;
+
+    return (max != 0 && stats_connections(service->counters, service->index) >= max) ||
+           (service->server_max_connections != 0 &&
+            stats_connections_all(service->counters) >= service->server_max_connections);
+}
+
+/* Returns 0, or the errno value that ended the batch. */
+static int accept_one(struct acceptor *acceptor)
+{
+    struct sockaddr_storage from;
+    socklen_t len = sizeof from;
+    enchufe_address peer = { .family = ENCHUFE_FAMILY_NONE };
+    int fd = accept4(acceptor->source.fd, (struct sockaddr *)&from, &len,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0)
+        return errno;
+    if (acceptor->is_ip)
+        address_from_sockaddr(&peer, (const struct sockaddr *)&from);
+    if (over_limit(acceptor->at))
+        conn_refuse(acceptor->at, fd, &peer, ENCHUFE_CLOSED_LIMIT);
+    else
+        conn_open(acceptor->at, fd, &peer);
+    return 0;
+}
+
+/* Errors of the one connection that was queued (accept(2) lists them) do not end the batch. */
+static bool about_one(int err)
+{
+    return err == ECONNABORTED || err == EINTR || err == EPROTO || err == ENETDOWN ||
+           err == ENOPROTOOPT || err == EHOSTDOWN || err == ENONET || err == EHOSTUNREACH ||
+           err == EOPNOTSUPP || err == ENETUNREACH || err == EPERM;
+}
+
+static int accept_batch(struct acceptor *acceptor, int count)
+{
+    int err = 0;
+
+    for (int i = 0; i < count && (err == 0 || about_one(err)); i++)
+        err = accept_one(acceptor);
+    return about_one(err) ? 0 : err;
+}
+
+static void ready(struct loop_source *source, uint32_t events)
+{
+    struct acceptor *acceptor =
+        (struct acceptor *)((char *)source - offsetof(struct acceptor, source));
+    int err = accept_batch(acceptor, BATCH);
+
+    (void)events;
+    if (err != 0 && err != EAGAIN)
+        pause_accepting(acceptor, err);
+}
+
+int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, int fd, bool is_ip, bool shared)
+{
+    *acceptor = (struct acceptor){
+        .source = { .fd = fd, .ready = ready },
+        .at = at,
+        .pause = { .fire = resume },
+        .events = EPOLLIN | (shared ? (uint32_t)EPOLLEXCLUSIVE : 0),
+        .is_ip = is_ip,
+    };
+    return loop_watch(at->loop, &acceptor->source, acceptor->events);
+}
+
+void acceptor_drain(struct acceptor *acceptor)
+{
+    struct loop *loop = acceptor->at->loop;
+
+    for (int i = 0; i < DRAIN_BATCHES && accept_batch(acceptor, BATCH) == 0; i++)
+        continue;
+    timer_cancel(&loop->timers, &acceptor->pause);
+    loop_watch(loop, &acceptor->source, 0);
+    shutdown(acceptor->source.fd, SHUT_RDWR);
+}

@@ -1,0 +1,66 @@
+/* Messages between the master and a worker. */
+#include "channel.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+union control {
+    struct cmsghdr align;
+    unsigned char room[CMSG_SPACE(sizeof(int))];
+};
+
+int channel_create(int ends[2])
+{
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0 ? -errno : 0;
+}
+
+int channel_send(int end, enum channel_message type, const char *text, int fd)
+{
+    char letter = (char)type;
+    size_t len = text != NULL ? strnlen(text, CHANNEL_TEXT - 1) : 0;
+    struct iovec parts[] = { { .iov_base = &letter, .iov_len = 1 },
+                             { .iov_base = (void *)(text != NULL ? text : ""), .iov_len = len } };
+    union control control = { .room = { 0 } };
+    struct msghdr header = { .msg_iov = parts, .msg_iovlen = 2 };
+    ssize_t n;
+
+    if (fd >= 0) {
+        header.msg_control = &control;
+        header.msg_controllen = sizeof control;
+        control.align = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof fd),
+                                          .cmsg_level = SOL_SOCKET,
+                                          .cmsg_type = SCM_RIGHTS };
+        memcpy(CMSG_DATA(&control.align), &fd, sizeof fd);
+    }
+    do
+        n = sendmsg(end, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : 0;
+}
+
+int channel_receive(int end, struct channel_packet *packet)
+{
+    struct iovec parts[] = { { .iov_base = &packet->type, .iov_len = 1 },
+                             { .iov_base = packet->text, .iov_len = sizeof packet->text - 1 } };
+    union control control;
+    struct msghdr header = { .msg_iov = parts,
+                             .msg_iovlen = 2,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control };
+    ssize_t n;
+
+    packet->fd = -1;
+    do
+        n = recvmsg(end, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == ECONNRESET)
+        n = 0;
+    if (n <= 0)
+        return n < 0 ? -errno : 0;
+    packet->text[n - 1] = '\0';
+    struct cmsghdr *c = CMSG_FIRSTHDR(&header);
+    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+        memcpy(&packet->fd, CMSG_DATA(c), sizeof packet->fd);
+    return 1;
+}

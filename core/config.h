@@ -1,0 +1,74 @@
+/* The configuration: INI text to structs. Parsed with inih; strict; every error of a file is reported.
+ * Plugin options stay text here (`settings`), since only a worker or probe may look into a plugin. */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include "endpoint.h"
+#include "options.h"
+#include "report.h"
+
+/* [server]. */
+struct server_config {
+    const char *plugin_dir; /* NULL: not said */
+    const char *include;    /* a glob of drop-in files */
+    int64_t threads;        /* 0: auto, one loop for each processor that the process may use */
+    const char *user;       /* NULL: stay who we are */
+    const char *group;      /* NULL: the user's */
+    const char *log;        /* an absolute path; NULL: standard error */
+    int log_level;          /* enum enchufe_log_level */
+    int log_format;         /* enum log_format of log.h */
+    const char *control;    /* control socket path; NULL: none */
+    uint64_t drain_timeout;
+    int64_t max_connections; /* 0: no limit */
+};
+
+/* What a section of its own or [defaults] can say of every service. */
+struct service_limits {
+    bool isolate;
+    int64_t threads; /* 0: as many loops as its worker has */
+    int64_t max_connections; /* 0: no limit */
+    uint64_t idle_timeout;   /* 0: never */
+    uint64_t write_timeout;  /* 0: never */
+    uint64_t max_input;      /* 0: not said */
+    uint64_t max_output;
+    int64_t backlog;
+};
+
+/* One endpoint of a service, and where it was said. */
+struct listen_config {
+    struct endpoint endpoint;
+    struct place place;
+};
+
+struct service_config {
+    const char *name;
+    struct place place;        /* of the section's header */
+    const char *plugin;        /* as said: a name, or a path made absolute; NULL after an error */
+    bool plugin_is_path;
+    struct place plugin_place;
+    struct listen_config *listens;
+    size_t listen_count;
+    struct service_limits limits;
+    struct setting *settings; /* every key that is not the server's: the plugin's */
+    size_t setting_count;
+};
+
+struct config {
+    char *file;
+    struct server_config server;
+    struct service_config *services;
+    size_t service_count;
+    size_t endpoint_count; /* of all services */
+    struct config_memory *memory; /* what the strings live in */
+};
+
+/* Reads the file and what it includes. Never returns NULL except without memory; a configuration with
+ * errors in report holds whatever could be read, so that the rest can be checked in the same go. */
+struct config *config_read(const char *file, struct report *report);
+void config_free(struct config *config);
+
+/* The names of the keys that the server itself knows in a service section, NULL-terminated: what an
+ * unknown plugin option may have meant. */
+const char *const *config_service_keys(void);
+
+#endif

@@ -1,0 +1,14 @@
+/* The tables of the server's own keys, in the form in which plugins describe theirs. */
+#ifndef CONFIG_KEYS_H
+#define CONFIG_KEYS_H
+
+#include <enchufe/plugin.h>
+
+/* [server]: struct server_config. */
+extern const enchufe_option config_server_table[];
+
+/* [defaults] and each service: struct service_limits. It points to no memory, so that a service
+ * starts with a copy of the defaults. The keys plugin and listen are config.c's. */
+extern const enchufe_option config_service_table[];
+
+#endif

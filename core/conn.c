@@ -1,0 +1,251 @@
+/* What drives a connection: its opening, its events, its timers, the server's leaving.
+ *
+ * Every way in (an event of the socket, the end of the turn, a timer, a posted event) runs some callbacks
+ * and then goes through settle(), which flushes, continues what was held back, and sets what is watched:
+ * one place for the order of things. */
+#include "conn.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define CONN_OF(pointer, member) \
+    ((struct enchufe_conn *)((char *)(pointer) - offsetof(struct enchufe_conn, member)))
+
+void conn_later(struct enchufe_conn *conn)
+{
+    loop_defer(conn->at->loop, &conn->task);
+}
+
+/* ---- what is watched, and when to wake ---- */
+
+static void watch(struct enchufe_conn *conn)
+{
+    uint32_t events = 0;
+    bool reads = conn->phase == CONN_LINGERING || (conn_takes_input(conn) && !conn->eof);
+
+    if (reads)
+        events |= EPOLLIN;
+    if (conn->blocked)
+        events |= EPOLLOUT;
+    /* With nothing to wait for, the socket stays registered for its end, unless that was seen already
+     * (it would be reported again and again). EPOLLRDHUP is no end: the client may still read. */
+    if (events != 0)
+        conn->hung_up = false;
+    else if (!conn->hung_up)
+        events = EPOLLPRI;
+    int err = loop_watch(conn->at->loop, &conn->source, events);
+    if (err != 0)
+        conn_close(conn, err == -ENOMEM ? ENCHUFE_CLOSED_NO_MEMORY : ENCHUFE_CLOSED_IO_ERROR);
+}
+
+static uint64_t idle_deadline(const struct enchufe_conn *conn)
+{
+    uint64_t timeout = conn->at->service->config->limits.idle_timeout;
+
+    return timeout == 0 || conn->phase != CONN_OPEN ? TIMER_NEVER
+                                                    : conn->active_at + timeout + LOOP_TICK_MS;
+}
+
+static uint64_t next_deadline(const struct enchufe_conn *conn)
+{
+    uint64_t next = idle_deadline(conn);
+
+    if (conn->write_deadline < next)
+        next = conn->write_deadline;
+    return conn->plugin_deadline < next ? conn->plugin_deadline : next;
+}
+
+/* A deadline that moved back is left to the timer's early call: most do, with each batch of bytes. */
+void conn_schedule(struct enchufe_conn *conn)
+{
+    uint64_t next = next_deadline(conn);
+
+    if (next == TIMER_NEVER || (timer_running(&conn->timer) && conn->timer.deadline <= next))
+        return;
+    if (loop_timer(conn->at->loop, &conn->timer, next) != 0)
+        conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
+}
+
+/* ---- settling ---- */
+
+/* The output is sent: our side ends. A client that has ended its own can be let go at once; any other
+ * gets time to read (CONN_LINGER_MS). */
+static void end_output(struct enchufe_conn *conn)
+{
+    if (conn->eof || shutdown(conn->source.fd, SHUT_WR) != 0) {
+        conn_close(conn, conn->reason);
+        return;
+    }
+    conn->phase = CONN_LINGERING;
+    conn->write_deadline = clock_ms() + CONN_LINGER_MS;
+    conn_schedule(conn);
+}
+
+static void settle(struct enchufe_conn *conn)
+{
+    conn_flush(conn);
+    if (conn->above && conn->out.len <= CONN_LOW_WATER) {
+        conn->above = false;
+        if (conn->phase == CONN_OPEN)
+            service_call(conn->at->service, on_drained, conn);
+    }
+    if (conn->held || (conn->eof && !conn->eof_told))
+        conn_feed_held(conn);
+    if (conn->phase == CONN_FLUSHING && conn->out.len == 0)
+        end_output(conn);
+
+    if (buffer_own(&conn->out) != 0)
+        conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
+    conn->busy = false;
+    if (conn->phase == CONN_DEAD)
+        return;
+    /* What these callbacks wrote leaves after the others had their turn. */
+    if (conn->out.len != 0 && !conn->blocked)
+        conn_later(conn);
+    watch(conn);
+}
+
+static void run_task(struct loop_task *task)
+{
+    struct enchufe_conn *conn = CONN_OF(task, task);
+
+    conn->busy = true;
+    if (conn->phase != CONN_DEAD)
+        settle(conn);
+    else
+        conn_end(conn);
+}
+
+/* ---- events ---- */
+
+/* Thrown away in bounded time, not size: the client may be in the middle of a long upload. */
+static void linger(struct enchufe_conn *conn)
+{
+    ssize_t n = recv(conn->source.fd, conn->at->loop->input, LOOP_INPUT_SIZE, 0);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        conn_close(conn, conn->reason);
+}
+
+/* An error or a hang-up while nothing is to be read: an error ends the connection; a client that is
+ * just gone may have left input that the plugin will ask for later. */
+static void hangup(struct enchufe_conn *conn)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+
+    getsockopt(conn->source.fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error != 0 || conn->eof || conn->out.len != 0)
+        conn_close(conn, conn->phase == CONN_FLUSHING && conn->out.len == 0 ? conn->reason
+                                                                           : ENCHUFE_CLOSED_RESET);
+    else
+        conn->hung_up = true;
+}
+
+static void ready(struct loop_source *source, uint32_t events)
+{
+    struct enchufe_conn *conn = CONN_OF(source, source);
+
+    if (conn->phase == CONN_DEAD)
+        return;
+    conn->busy = true;
+    if (conn->phase == CONN_LINGERING) {
+        linger(conn);
+    } else {
+        if (events & EPOLLOUT)
+            conn->blocked = false;
+        if (source->events & EPOLLIN && events & (EPOLLIN | EPOLLERR | EPOLLHUP))
+            conn_receive(conn);
+        else if (events & (EPOLLERR | EPOLLHUP))
+            hangup(conn);
+    }
+    settle(conn);
+}
+
+/* ---- timers ---- */
+
+static void expire(struct timer *timer)
+{
+    struct enchufe_conn *conn = CONN_OF(timer, timer);
+    uint64_t now = conn->at->loop->now;
+
+    if (conn->phase == CONN_DEAD)
+        return;
+    conn->busy = true;
+    if (conn->write_deadline <= now) {
+        conn_close(conn, conn->phase == CONN_LINGERING ? conn->reason
+                                                       : ENCHUFE_CLOSED_SLOW_READER);
+    } else if (idle_deadline(conn) <= now) {
+        conn_close(conn, ENCHUFE_CLOSED_IDLE);
+    } else if (conn->plugin_deadline <= now) {
+        conn->plugin_deadline = TIMER_NEVER;
+        if (conn->phase == CONN_OPEN)
+            service_call(conn->at->service, on_timer, conn);
+    }
+    if (conn->phase != CONN_DEAD)
+        conn_schedule(conn);
+    settle(conn);
+}
+
+/* ---- from outside ---- */
+
+bool conn_event(struct enchufe_conn *conn, uint64_t tag, void *data)
+{
+    if (conn->phase != CONN_OPEN || conn->at->service->plugin.v.on_event == NULL)
+        return false;
+    conn->busy = true;
+    service_call(conn->at->service, on_event, conn, tag, data);
+    settle(conn);
+    return true;
+}
+
+void conn_drain(struct enchufe_conn *conn)
+{
+    if (conn->phase != CONN_OPEN || conn->draining)
+        return;
+    conn->draining = true;
+    conn->busy = true;
+    service_call(conn->at->service, on_drain, conn);
+    settle(conn);
+}
+
+static struct enchufe_conn *create(struct enchufe_loop *at, int fd, const enchufe_address *peer)
+{
+    struct enchufe_conn *conn = calloc(1, sizeof *conn + at->service->plugin.v.conn_size);
+
+    if (conn == NULL)
+        return NULL;
+    conn->source = (struct loop_source){ .fd = fd, .ready = ready };
+    conn->at = at;
+    conn->task.run = run_task;
+    conn->timer.fire = expire;
+    conn->plugin_deadline = TIMER_NEVER;
+    conn->write_deadline = TIMER_NEVER;
+    conn->peer = *peer;
+    conn->next = at->conns;
+    conn->link = &at->conns;
+    if (conn->next != NULL)
+        conn->next->link = &conn->next;
+    at->conns = conn;
+    at->conn_count++;
+    return conn;
+}
+
+void conn_open(struct enchufe_loop *at, int fd, const enchufe_address *peer)
+{
+    struct enchufe_conn *conn = create(at, fd, peer);
+
+    if (conn == NULL) {
+        conn_refuse(at, fd, peer, ENCHUFE_CLOSED_NO_MEMORY);
+        return;
+    }
+    stats_add(&at->stats->opened, 1);
+    stats_connection_began(at->service->counters, at->service->index);
+    conn->opened_at = clock_ms();
+    conn->active_at = conn->opened_at;
+    conn->busy = true;
+    service_call(at->service, on_open, conn);
+    conn_schedule(conn);
+    settle(conn);
+}

@@ -1,0 +1,122 @@
+/* One stream connection.
+ *
+ *   conn.c         opening, events, timers, draining: what drives a connection
+ *   conn_input.c   receiving, framing, the plugin's input callbacks
+ *   conn_output.c  writing and flushing
+ *   conn_close.c   the one way out
+ *
+ * Lifetime: conn_open allocates; conn_close only marks; the loop's end-of-turn task ends the connection,
+ * calls on_close once and frees. Until then every pointer to it is good. */
+#ifndef CONN_H
+#define CONN_H
+
+#include "buffer.h"
+#include "service.h"
+#include <stdalign.h>
+#include <sys/socket.h>
+
+/* Above the high-water mark of queued output nothing more is read from the client; at the low-water mark
+ * it goes on. */
+#define CONN_HIGH_WATER 65536
+#define CONN_LOW_WATER 16384
+
+/* How long a connection that we closed first is kept to let the client read and close: closing at once
+ * would turn input on its way into a reset, and the reset would take our last answer along. */
+#define CONN_LINGER_MS 2000
+
+enum conn_phase {
+    CONN_OPEN,
+    CONN_FLUSHING,  /* no more input is delivered; ends when the output is sent */
+    CONN_LINGERING, /* our side is shut; what comes is thrown away until the client closes */
+    CONN_DEAD,      /* marked: ends with this turn */
+};
+
+struct enchufe_conn {
+    struct loop_source source;
+    struct enchufe_loop *at;
+    struct buffer in, out;
+    enchufe_ref *ref; /* NULL until a plugin asks for one */
+    struct loop_task task;
+    struct timer timer; /* the earliest of the deadlines below, or earlier */
+    uint64_t plugin_deadline;
+    uint64_t write_deadline; /* while blocked or lingering */
+    uint64_t active_at;      /* when bytes moved last, by loop_now() */
+    uint64_t opened_at;
+    uint64_t bytes_in, bytes_out;
+    enchufe_address peer;
+    struct enchufe_conn *next, **link; /* in at->conns */
+    uint32_t scanned;                  /* by the framing, of the input that is kept */
+    uint8_t phase;                     /* enum conn_phase */
+    uint8_t reason;                    /* enum enchufe_reason */
+    bool busy;      /* in a callback or on the way to one: output is flushed right after */
+    bool paused;    /* by the plugin */
+    bool above;     /* output passed the high-water mark and is not yet below the low one */
+    bool blocked;   /* the system took no more output: waiting for EPOLLOUT */
+    bool held;      /* input is kept that the plugin has not been offered, because of paused or above */
+    bool eof;       /* the client ended its side */
+    bool eof_told;  /* and the plugin knows */
+    bool hung_up;   /* not watched: the client is gone, and there is nothing to read for now */
+    bool draining;  /* on_drain was called */
+    alignas(max_align_t) unsigned char state[]; /* the plugin's conn_size bytes */
+};
+
+/* conn.c */
+
+/* Takes an accepted, non-blocking socket over and calls on_open. Without memory the socket is closed and
+ * counted. */
+void conn_open(struct enchufe_loop *at, int fd, const enchufe_address *peer);
+
+/* Something changed from outside of the connection's own events (a write from another connection's
+ * callback, resume): see to it at the end of the turn. */
+void conn_later(struct enchufe_conn *conn);
+
+/* Calls on_drain, once. */
+void conn_drain(struct enchufe_conn *conn);
+
+/* Calls on_event, unless the connection is closed already: then returns false. */
+bool conn_event(struct enchufe_conn *conn, uint64_t tag, void *data);
+
+/* Recomputes when the connection's timer must fire. */
+void conn_schedule(struct enchufe_conn *conn);
+
+/* Bytes moved: the idle time starts again. Reads no clock where nobody asks for the time. */
+static inline void conn_active(struct enchufe_conn *conn)
+{
+    if (conn->at->service->config->limits.idle_timeout != 0)
+        conn->active_at = loop_now(conn->at->loop);
+}
+
+/* conn_input.c */
+
+/* Whether the plugin may be given input now. */
+static inline bool conn_takes_input(const struct enchufe_conn *conn)
+{
+    return conn->phase == CONN_OPEN && !conn->paused && !conn->above;
+}
+
+/* One receive, and all the callbacks it is good for. */
+void conn_receive(struct enchufe_conn *conn);
+
+/* Delivers what was held back, and the end of the stream after it. */
+void conn_feed_held(struct enchufe_conn *conn);
+
+/* conn_output.c */
+
+/* enchufe_writev() of the contract. */
+int conn_writev(struct enchufe_conn *conn, const struct iovec *parts, int count);
+
+/* One send of what is queued, unless the system took no more last time. */
+void conn_flush(struct enchufe_conn *conn);
+
+/* conn_close.c */
+
+/* Marks the connection as over; the first reason counts. It ends with this turn. */
+void conn_close(struct enchufe_conn *conn, int reason);
+
+/* Ends it: on_close, the log's line, the counters, the memory. Only for the end of a turn. */
+void conn_end(struct enchufe_conn *conn);
+
+/* A connection refused before it began: counted and logged. */
+void conn_refuse(struct enchufe_loop *at, int fd, const enchufe_address *peer, int reason);
+
+#endif

@@ -1,0 +1,169 @@
+/* Input of a connection: from the socket to the plugin, whole messages where it declared a framing. */
+#include "conn.h"
+#include "framing.h"
+#include "log.h"
+#include <errno.h>
+
+/* The seam to the socket; with TLS the bytes will come through it. */
+static ssize_t transport_receive(struct enchufe_conn *conn, void *data, size_t size)
+{
+    return recv(conn->source.fd, data, size, 0);
+}
+
+static size_t call_on_data(struct enchufe_conn *conn, const unsigned char *data, size_t len)
+{
+    struct enchufe_service *service = conn->at->service;
+
+    trace_enter(service->index, CALLBACK_on_data);
+    size_t used = service->plugin.v.on_data(conn, data, len);
+    trace_leave();
+    if (used <= len)
+        return used;
+    log_event(ENCHUFE_LOG_ERROR, "plugin broke the contract", LOG_STR("service", service->name),
+              LOG_STR("plugin", service->plugin.v.name), LOG_STR("callback", "on_data"),
+              LOG_STR("error", "consumed more than it was given"), LOG_NUM("given", len),
+              LOG_NUM("consumed", used));
+    conn_close(conn, ENCHUFE_CLOSED_PLUGIN_ERROR);
+    return len;
+}
+
+/* Returns the bytes that the first message took; 0 where there is none yet, or the connection was
+ * closed for what stands there. */
+static size_t feed_message(struct enchufe_conn *conn, unsigned char *data, size_t len)
+{
+    struct enchufe_service *service = conn->at->service;
+    const enchufe_framing *framing = service->plugin.v.framing;
+    struct frame frame = framing_next(framing, service->max_message, data, len, conn->scanned);
+
+    if (frame.status == 0 && conn->eof)
+        frame = framing_last(framing, data, len);
+    conn->scanned = (uint32_t)frame.scanned;
+    if (frame.status < 0) {
+        conn_close(conn, frame.status == -EMSGSIZE ? ENCHUFE_CLOSED_TOO_LONG
+                                                   : ENCHUFE_CLOSED_BAD_FRAME);
+        return 0;
+    }
+    if (frame.status == 0)
+        return 0;
+    conn->scanned = 0;
+    /* The byte behind a line is its ending, or our own room for this. */
+    if (framing->type == ENCHUFE_FRAMING_LINE)
+        data[frame.offset + frame.len] = '\0';
+    service_call(service, on_message, conn, data + frame.offset, frame.len);
+    return frame.size;
+}
+
+/* Gives the plugin what it takes of data; returns how much that was. Output that piles up stops it: what
+ * is left is held until the output has drained. */
+static size_t feed(struct enchufe_conn *conn, unsigned char *data, size_t len)
+{
+    bool framed = conn->at->service->plugin.v.framing != NULL;
+    size_t used = 0;
+
+    conn->held = false;
+    while (used < len) {
+        if (!conn_takes_input(conn)) {
+            conn->held = true;
+            break;
+        }
+        size_t n = framed ? feed_message(conn, data + used, len - used)
+                          : call_on_data(conn, data + used, len - used);
+        if (n == 0)
+            break;
+        used += n;
+    }
+    return used;
+}
+
+/* What a plugin could have taken and did not may not pass max_input; what it was not offered yet may be
+ * one receive more. */
+static void check_kept(struct enchufe_conn *conn)
+{
+    if (conn->phase == CONN_OPEN && !conn->held && conn->in.len >= conn->at->service->max_input)
+        conn_close(conn, ENCHUFE_CLOSED_INPUT_FULL);
+}
+
+static void keep(struct enchufe_conn *conn, const unsigned char *data, size_t len)
+{
+    if (len != 0 && conn->phase == CONN_OPEN && buffer_append(&conn->in, data, len) != 0)
+        conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
+}
+
+static void feed_kept(struct enchufe_conn *conn)
+{
+    size_t used = feed(conn, conn->in.data + conn->in.start, conn->in.len);
+
+    buffer_consume(&conn->in, used);
+}
+
+/* After the last byte: what is left of a line is a line, of any other message an error. */
+static void tell_eof(struct enchufe_conn *conn)
+{
+    struct enchufe_service *service = conn->at->service;
+
+    conn->eof_told = true;
+    if (service->plugin.v.framing != NULL && conn->in.len != 0) {
+        conn_close(conn, ENCHUFE_CLOSED_CUT_SHORT);
+    } else if (service->plugin.v.on_eof != NULL) {
+        service_call(service, on_eof, conn);
+    } else {
+        conn->phase = CONN_FLUSHING;
+        conn->reason = ENCHUFE_CLOSED_BY_CLIENT;
+    }
+}
+
+void conn_feed_held(struct enchufe_conn *conn)
+{
+    if (conn->held && conn_takes_input(conn))
+        feed_kept(conn);
+    if (conn->eof && !conn->eof_told && !conn->held && conn_takes_input(conn))
+        tell_eof(conn);
+    check_kept(conn);
+}
+
+static void received(struct enchufe_conn *conn, unsigned char *data, size_t len)
+{
+    conn->bytes_in += len;
+    stats_add(&conn->at->stats->bytes_in, len);
+    conn_active(conn);
+    if (conn->in.len != 0) {
+        keep(conn, data, len);
+        if (conn->phase == CONN_OPEN)
+            feed_kept(conn);
+    } else {
+        size_t used = feed(conn, data, len);
+        keep(conn, data + used, len - used);
+    }
+    check_kept(conn);
+}
+
+static void received_eof(struct enchufe_conn *conn)
+{
+    conn->eof = true;
+    /* The framing looks at what is left once more: the end of the stream ends a line. */
+    if (conn->in.len != 0 && conn->at->service->plugin.v.framing != NULL) {
+        /* Room for the NUL behind a last line. */
+        if (buffer_append(&conn->in, "", 1) != 0) {
+            conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
+            return;
+        }
+        conn->in.len--;
+        conn->held = true;
+    }
+    conn_feed_held(conn);
+}
+
+void conn_receive(struct enchufe_conn *conn)
+{
+    unsigned char *data = conn->at->loop->input;
+    ssize_t n = transport_receive(conn, data, LOOP_INPUT_SIZE);
+
+    if (n > 0)
+        received(conn, data, (size_t)n);
+    else if (n == 0)
+        received_eof(conn);
+    else if (errno == ECONNRESET || errno == EPIPE || errno == ETIMEDOUT)
+        conn_close(conn, ENCHUFE_CLOSED_RESET);
+    else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+        conn_close(conn, ENCHUFE_CLOSED_IO_ERROR);
+}

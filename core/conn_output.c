@@ -1,0 +1,91 @@
+/* Output of a connection: a queue that is flushed once a batch of input, and again when the system is
+ * ready for more. */
+#include "conn.h"
+#include <errno.h>
+
+/* The seam to the socket; with TLS the bytes will go through it. */
+static ssize_t transport_send(struct enchufe_conn *conn, const void *data, size_t len)
+{
+    return send(conn->source.fd, data, len, MSG_NOSIGNAL);
+}
+
+/* In its own callback a connection writes into the loop's output memory, which is flushed right after;
+ * only what is left then gets memory of its own. */
+static int append(struct enchufe_conn *conn, const void *data, size_t len)
+{
+    if (conn->busy && conn->out.data == NULL)
+        buffer_lend(&conn->out, conn->at->loop->output, LOOP_OUTPUT_SIZE);
+    return buffer_append(&conn->out, data, len);
+}
+
+int conn_writev(struct enchufe_conn *conn, const struct iovec *parts, int count)
+{
+    size_t total = 0;
+
+    if (conn->phase != CONN_OPEN)
+        return -ENOTCONN;
+    for (int i = 0; i < count; i++)
+        total += parts[i].iov_len;
+    if (total == 0)
+        return 0;
+    if (total > conn->at->service->config->limits.max_output - conn->out.len) {
+        conn_close(conn, ENCHUFE_CLOSED_SLOW_READER);
+        return -ENOBUFS;
+    }
+    for (int i = 0; i < count; i++) {
+        int err = append(conn, parts[i].iov_base, parts[i].iov_len);
+        if (err != 0) {
+            conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
+            return err;
+        }
+    }
+    if (!conn->busy)
+        conn_later(conn);
+    if (conn->out.len < CONN_HIGH_WATER)
+        return 0;
+    conn->above = true;
+    return 1;
+}
+
+/* A client has write_timeout to take something; each time it does, the time starts again. */
+static void expect_progress(struct enchufe_conn *conn)
+{
+    uint64_t timeout = conn->at->service->config->limits.write_timeout;
+
+    conn->write_deadline =
+        timeout == 0 ? TIMER_NEVER : loop_now(conn->at->loop) + timeout + LOOP_TICK_MS;
+    conn_schedule(conn);
+}
+
+static void send_failed(struct enchufe_conn *conn, int err)
+{
+    if (err == EAGAIN || err == EWOULDBLOCK || err == EINTR || err == ENOBUFS || err == ENOMEM) {
+        conn->blocked = true;
+        if (conn->write_deadline == TIMER_NEVER)
+            expect_progress(conn);
+    } else if (err == EPIPE || err == ECONNRESET || err == ETIMEDOUT) {
+        conn_close(conn, ENCHUFE_CLOSED_RESET);
+    } else {
+        conn_close(conn, ENCHUFE_CLOSED_IO_ERROR);
+    }
+}
+
+void conn_flush(struct enchufe_conn *conn)
+{
+    if (conn->out.len == 0 || conn->blocked)
+        return;
+    ssize_t n = transport_send(conn, buffer_head(&conn->out), conn->out.len);
+    if (n < 0) {
+        send_failed(conn, errno);
+        return;
+    }
+    conn->bytes_out += (uint64_t)n;
+    stats_add(&conn->at->stats->bytes_out, (uint64_t)n);
+    conn_active(conn);
+    buffer_consume(&conn->out, (size_t)n);
+    conn->blocked = conn->out.len != 0;
+    if (conn->blocked)
+        expect_progress(conn);
+    else
+        conn->write_deadline = TIMER_NEVER;
+}

@@ -1,0 +1,342 @@
+/* Datagram sockets: recvmmsg, the plugin's on_datagram for each, sendmmsg.
+ *
+ * A reply that is (a part of) the datagram itself is sent from where it was received; any other is
+ * copied into the batch's arena. Both end with the batch. */
+#include "datagram.h"
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+
+#define BATCH 64
+#define DATAGRAM_MAX 65507
+#define SLOT 65536
+#define ARENA (4 * (size_t)SLOT)
+
+/* Batches that a leaving worker still handles, so that a flood cannot keep it. */
+#define DRAIN_BATCHES 4096
+
+union control {
+    struct cmsghdr align;
+    unsigned char v6[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+    unsigned char v4[CMSG_SPACE(sizeof(struct in_pktinfo))];
+};
+
+struct message {
+    struct iovec part;
+    struct sockaddr_storage address;
+    union control control;
+};
+
+struct datagram_batch {
+    struct loop *loop;
+    struct mmsghdr in_headers[BATCH], out_headers[BATCH];
+    struct message in[BATCH], out[BATCH];
+    unsigned char *input; /* BATCH slots; the system gives memory to those that are used */
+    unsigned char *arena;
+    size_t arena_used;
+    unsigned out_count;
+    struct datagram_socket *out_socket; /* whose the queued ones are */
+    struct loop_task task;              /* flushes what was sent outside of a batch */
+};
+
+/* What on_datagram gets, and what enchufe_reply() finds behind it. */
+struct incoming {
+    enchufe_datagram datagram;
+    struct datagram_socket *socket;
+};
+
+/* ---- out ---- */
+
+static void flush(struct datagram_batch *batch)
+{
+    struct datagram_socket *socket = batch->out_socket;
+    unsigned sent = 0, failed = 0;
+
+    while (sent + failed < batch->out_count) {
+        unsigned at = sent + failed;
+        int n = sendmmsg(socket->source.fd, batch->out_headers + at, batch->out_count - at,
+                         MSG_NOSIGNAL);
+        if (n > 0)
+            sent += (unsigned)n;
+        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+            failed = batch->out_count - sent; /* a full network loses datagrams, here as elsewhere */
+        else if (errno != EINTR)
+            failed++; /* this one cannot be sent; the next may */
+    }
+    if (sent != 0)
+        stats_add(&socket->at->stats->datagrams_out, sent);
+    if (failed != 0)
+        stats_add(&socket->at->stats->datagrams_unsent, failed);
+    batch->out_count = 0;
+    batch->arena_used = 0;
+}
+
+static void flush_task(struct loop_task *task)
+{
+    flush((struct datagram_batch *)((char *)task - offsetof(struct datagram_batch, task)));
+}
+
+/* The address that we answer from, where the socket is bound to all. */
+static void set_source(struct msghdr *header, union control *control, const enchufe_address *local,
+                       bool as_ipv6)
+{
+    struct sockaddr_storage address;
+    struct cmsghdr *cmsg = &control->align;
+
+    if (address_to_sockaddr(local, as_ipv6, &address) == 0)
+        return;
+    header->msg_control = control;
+    if (as_ipv6) {
+        struct in6_pktinfo info = { .ipi6_addr = ((struct sockaddr_in6 *)&address)->sin6_addr,
+                                    .ipi6_ifindex = local->scope };
+        header->msg_controllen = CMSG_SPACE(sizeof info);
+        *cmsg = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof info),
+                                  .cmsg_level = IPPROTO_IPV6,
+                                  .cmsg_type = IPV6_PKTINFO };
+        memcpy(CMSG_DATA(cmsg), &info, sizeof info);
+    } else {
+        struct in_pktinfo info = { .ipi_spec_dst = ((struct sockaddr_in *)&address)->sin_addr };
+        header->msg_controllen = CMSG_SPACE(sizeof info);
+        *cmsg = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof info),
+                                  .cmsg_level = IPPROTO_IP,
+                                  .cmsg_type = IP_PKTINFO };
+        memcpy(CMSG_DATA(cmsg), &info, sizeof info);
+    }
+}
+
+/* Room for one more of len bytes, flushing first where there is none. Returns where to copy them. */
+static unsigned char *make_room(struct datagram_batch *batch, struct datagram_socket *socket,
+                                size_t len)
+{
+    if (batch->out_count != 0 && (batch->out_count == BATCH || batch->out_socket != socket ||
+                                  batch->arena_used + len > ARENA))
+        flush(batch);
+    batch->out_socket = socket;
+    return batch->arena + batch->arena_used;
+}
+
+static bool is_received(const struct datagram_batch *batch, const void *data)
+{
+    const unsigned char *at = data;
+
+    return at >= batch->input && at < batch->input + (size_t)BATCH * SLOT;
+}
+
+static void queue(struct datagram_socket *socket, const enchufe_route *route, const void *data,
+                  size_t len, bool in_batch)
+{
+    struct datagram_batch *batch = socket->batch;
+    unsigned char *room = make_room(batch, socket, len);
+    struct message *message = &batch->out[batch->out_count];
+    struct msghdr *header = &batch->out_headers[batch->out_count].msg_hdr;
+
+    if (in_batch && is_received(batch, data)) {
+        message->part.iov_base = (void *)data;
+    } else {
+        if (len != 0)
+            memcpy(room, data, len);
+        batch->arena_used += len;
+        message->part.iov_base = room;
+    }
+    message->part.iov_len = len;
+    *header = (struct msghdr){ .msg_name = &message->address,
+                               .msg_iov = &message->part,
+                               .msg_iovlen = 1 };
+    header->msg_namelen = address_to_sockaddr(&route->peer, socket->as_ipv6, &message->address);
+    if (socket->wildcard)
+        set_source(header, &message->control, &route->local, socket->as_ipv6);
+    batch->out_count++;
+}
+
+int enchufe_reply(const enchufe_datagram *datagram, const void *data, size_t len)
+{
+    const struct incoming *incoming = (const struct incoming *)datagram;
+
+    if (len > DATAGRAM_MAX)
+        return -EMSGSIZE;
+    queue(incoming->socket, &datagram->route, data, len, true);
+    return 0;
+}
+
+int enchufe_send(enchufe_loop *loop, const enchufe_route *route, const void *data, size_t len)
+{
+    struct datagram_socket *socket = loop->udp;
+
+    if (len > DATAGRAM_MAX)
+        return -EMSGSIZE;
+    while (socket != NULL && socket->endpoint != route->endpoint)
+        socket = socket->next;
+    if (socket == NULL || route->peer.family == ENCHUFE_FAMILY_NONE)
+        return -EINVAL;
+    queue(socket, route, data, len, false);
+    loop_defer(loop->loop, &socket->batch->task);
+    return 0;
+}
+
+/* ---- in ---- */
+
+static void read_local(const struct msghdr *header, enchufe_address *local)
+{
+    struct sockaddr_storage address = { 0 };
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL;
+         c = CMSG_NXTHDR((struct msghdr *)header, c)) {
+        if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            struct in6_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof info);
+            *(struct sockaddr_in6 *)&address = (struct sockaddr_in6){
+                .sin6_family = AF_INET6, .sin6_addr = info.ipi6_addr
+            };
+            if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
+                ((struct sockaddr_in6 *)&address)->sin6_scope_id = info.ipi6_ifindex;
+        } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            struct in_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof info);
+            *(struct sockaddr_in *)&address =
+                (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = info.ipi_spec_dst };
+        } else {
+            continue;
+        }
+        uint16_t port = local->port;
+        address_from_sockaddr(local, (struct sockaddr *)&address);
+        local->port = port;
+    }
+}
+
+static void deliver(struct datagram_socket *socket, unsigned index)
+{
+    struct datagram_batch *batch = socket->batch;
+    const struct mmsghdr *header = &batch->in_headers[index];
+    struct enchufe_service *service = socket->at->service;
+    struct incoming incoming = {
+        .datagram = {
+            .data = batch->in[index].part.iov_base,
+            .len = header->msg_len,
+            .service = service,
+            .loop = socket->at,
+            .route = { .local = socket->bound, .endpoint = socket->endpoint },
+        },
+        .socket = socket,
+    };
+
+    address_from_sockaddr(&incoming.datagram.route.peer,
+                          (const struct sockaddr *)&batch->in[index].address);
+    if (socket->wildcard)
+        read_local(&header->msg_hdr, &incoming.datagram.route.local);
+    service_call(service, on_datagram, service, &incoming.datagram);
+}
+
+/* Returns how many datagrams there were; fewer than BATCH: the queue is empty. */
+static int handle_batch(struct datagram_socket *socket)
+{
+    struct datagram_batch *batch = socket->batch;
+
+    for (unsigned i = 0; i < BATCH; i++) {
+        struct msghdr *header = &batch->in_headers[i].msg_hdr;
+        header->msg_namelen = sizeof batch->in[i].address;
+        header->msg_control = socket->wildcard ? &batch->in[i].control : NULL;
+        header->msg_controllen = socket->wildcard ? sizeof batch->in[i].control : 0;
+    }
+    int n = recvmmsg(socket->source.fd, batch->in_headers, BATCH, 0, NULL);
+    if (n <= 0)
+        return 0;
+    stats_add(&socket->at->stats->datagrams_in, (uint64_t)n);
+    /* What is queued already may point into the input that was just overwritten: it never does, since
+     * each batch is flushed before the next is received. */
+    for (int i = 0; i < n; i++)
+        deliver(socket, (unsigned)i);
+    if (batch->out_count != 0)
+        flush(batch);
+    return n;
+}
+
+static void ready(struct loop_source *source, uint32_t events)
+{
+    (void)events;
+    handle_batch((struct datagram_socket *)((char *)source -
+                                            offsetof(struct datagram_socket, source)));
+}
+
+/* ---- life ---- */
+
+struct datagram_batch *datagram_batch_create(struct loop *loop)
+{
+    struct datagram_batch *batch = calloc(1, sizeof *batch);
+
+    if (batch == NULL)
+        return NULL;
+    batch->loop = loop;
+    batch->task.run = flush_task;
+    batch->arena = malloc(ARENA);
+    batch->input = mmap(NULL, (size_t)BATCH * SLOT, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (batch->arena == NULL || batch->input == MAP_FAILED) {
+        datagram_batch_free(batch);
+        return NULL;
+    }
+    for (unsigned i = 0; i < BATCH; i++) {
+        batch->in[i].part =
+            (struct iovec){ .iov_base = batch->input + (size_t)i * SLOT, .iov_len = SLOT };
+        batch->in_headers[i].msg_hdr = (struct msghdr){ .msg_name = &batch->in[i].address,
+                                                        .msg_iov = &batch->in[i].part,
+                                                        .msg_iovlen = 1 };
+    }
+    return batch;
+}
+
+void datagram_batch_free(struct datagram_batch *batch)
+{
+    if (batch == NULL)
+        return;
+    free(batch->arena);
+    if (batch->input != MAP_FAILED && batch->input != NULL)
+        munmap(batch->input, (size_t)BATCH * SLOT);
+    free(batch);
+}
+
+static bool is_unspecified(const enchufe_address *address)
+{
+    static const uint8_t zero[16];
+
+    return memcmp(address->ip, zero, address->family == ENCHUFE_FAMILY_IPV4 ? 4 : 16) == 0;
+}
+
+int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
+                   struct datagram_batch *batch, int fd, uint32_t number)
+{
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof bound;
+
+    if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0)
+        return -errno;
+    *socket = (struct datagram_socket){
+        .source = { .fd = fd, .ready = ready },
+        .at = at,
+        .batch = batch,
+        .next = at->udp,
+        .endpoint = number,
+        .as_ipv6 = bound.ss_family == AF_INET6,
+    };
+    address_from_sockaddr(&socket->bound, (struct sockaddr *)&bound);
+    socket->wildcard = is_unspecified(&socket->bound);
+    if (socket->wildcard) {
+        int on = 1;
+        int failed = socket->as_ipv6
+                         ? setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on)
+                         : setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
+        if (failed)
+            return -errno;
+    }
+    at->udp = socket;
+    return loop_watch(at->loop, &socket->source, EPOLLIN);
+}
+
+void datagram_drain(struct datagram_socket *socket)
+{
+    for (int i = 0; i < DRAIN_BATCHES && handle_batch(socket) == BATCH; i++)
+        continue;
+    loop_watch(socket->at->loop, &socket->source, 0);
+}

@@ -1,0 +1,175 @@
+/* Loading a configuration with all that it names. */
+#include "generation.h"
+#include "probe.h"
+#include "worker.h"
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- plugins ---- */
+
+static struct plugin_file *find_seal(struct generation *generation, const char *path)
+{
+    for (size_t i = 0; i < generation->seal_count; i++)
+        if (strcmp(generation->seals[i].path, path) == 0)
+            return &generation->seals[i];
+    return NULL;
+}
+
+/* Services of one plugin share its copy; what is wrong with it is told once for each that names it. */
+static int seal_one(struct generation *generation, const struct service_config *service,
+                    const char *dir, struct plugin_file **out, struct report *report)
+{
+    char error[PLUGIN_ERROR];
+    char *path = plugin_file_path(dir, service->plugin, service->plugin_is_path);
+
+    if (path == NULL)
+        return -ENOMEM;
+    struct plugin_file *seal = find_seal(generation, path);
+    if (seal == NULL) {
+        seal = &generation->seals[generation->seal_count];
+        int err = plugin_file_seal(seal, path, error);
+        if (err != 0) {
+            report_add(report, &service->plugin_place, "%s%s", error,
+                       err == -ENOENT && !service->plugin_is_path
+                           ? "; `enchufe plugins` lists those there are"
+                           : "");
+            plugin_file_close(seal);
+            free(path);
+            return err;
+        }
+        generation->seal_count++;
+    }
+    free(path);
+    *out = seal;
+    return 0;
+}
+
+static void seal_plugins(struct generation *generation, const char *plugin_dir,
+                         struct report *report)
+{
+    const struct config *config = generation->config;
+    const char *dir = plugin_dir != NULL                  ? plugin_dir
+                      : config->server.plugin_dir != NULL ? config->server.plugin_dir
+                                                          : plugin_default_dir();
+
+    for (size_t i = 0; i < config->service_count; i++)
+        if (config->services[i].plugin != NULL)
+            seal_one(generation, &config->services[i], dir, &generation->files[i], report);
+}
+
+/* ---- workers and loops ---- */
+
+static size_t processors(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+
+    return count > 0 ? (size_t)count : 1;
+}
+
+static void add_to_group(struct generation *generation, struct group *group, size_t service)
+{
+    group->services[group->service_count++] = service;
+    generation->loops[service] =
+        worker_loops_of(&generation->config->services[service], group->loops);
+}
+
+/* Services share the worker `main`; each that is isolated has one of its own. */
+static int plan_groups(struct generation *generation)
+{
+    const struct config *config = generation->config;
+    size_t loops = (size_t)config->server.threads;
+
+    if (loops == 0)
+        loops = processors();
+    for (size_t pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < config->service_count; i++) {
+            const struct service_limits *limits = &config->services[i].limits;
+            if (limits->isolate != (pass == 1))
+                continue;
+            bool first = pass == 1 || generation->group_count == 0;
+            struct group *group = &generation->groups[generation->group_count - !first];
+            if (first) {
+                group->services = calloc(config->service_count, sizeof *group->services);
+                if (group->services == NULL)
+                    return -ENOMEM;
+                group->loops = pass == 1 && limits->threads != 0 ? (size_t)limits->threads : loops;
+                generation->group_count++;
+            }
+            add_to_group(generation, group, i);
+        }
+    }
+    return 0;
+}
+
+static size_t most_loops(const struct generation *generation)
+{
+    size_t most = 1;
+
+    for (size_t i = 0; i < generation->group_count; i++)
+        if (generation->groups[i].loops > most)
+            most = generation->groups[i].loops;
+    return most;
+}
+
+/* ---- life ---- */
+
+int generation_load(struct generation *generation, const char *file, const char *plugin_dir,
+                    struct report *report)
+{
+    *generation = (struct generation){ .config = config_read(file, report) };
+    struct config *config = generation->config;
+    if (config == NULL) {
+        report_add(report, NULL, "no memory to read %s", file);
+        return -EINVAL;
+    }
+    size_t room = config->service_count + 1;
+    generation->seals = calloc(room, sizeof *generation->seals);
+    generation->files = calloc(room, sizeof *generation->files);
+    generation->loops = calloc(room, sizeof *generation->loops);
+    generation->groups = calloc(room, sizeof *generation->groups);
+    if (generation->seals == NULL || generation->files == NULL || generation->loops == NULL ||
+        generation->groups == NULL || plan_groups(generation) != 0) {
+        report_add(report, NULL, "no memory to read %s", file);
+        return -EINVAL;
+    }
+    privileges_find(config, &generation->identity, report);
+    seal_plugins(generation, plugin_dir, report);
+    probe_services(config, generation->files, report);
+    return report->count != 0 ? -EINVAL : 0;
+}
+
+int generation_bind(struct generation *generation, struct report *report)
+{
+    const struct config *config = generation->config;
+
+    if (config == NULL || generation->loops == NULL)
+        return -EINVAL;
+    sockets_bind(&generation->sockets, config, generation->loops, report);
+    generation->counters = stats_create(config->service_count + 1, most_loops(generation));
+    if (generation->counters == NULL)
+        report_add(report, NULL, "no memory for the counters");
+    if (report->count == 0)
+        sockets_listen(&generation->sockets, config, report);
+    return report->count != 0 ? -EINVAL : 0;
+}
+
+void generation_free(struct generation *generation)
+{
+    sockets_close(&generation->sockets);
+    if (generation->counters != NULL)
+        stats_destroy(generation->counters);
+    for (size_t i = 0; i < generation->seal_count; i++)
+        plugin_file_close(&generation->seals[i]);
+    for (size_t i = 0; i < generation->group_count; i++)
+        free(generation->groups[i].services);
+    free(generation->seals);
+    free(generation->files);
+    free(generation->loops);
+    free(generation->groups);
+    if (generation->config != NULL)
+        config_free(generation->config);
+    *generation = (struct generation){ .config = NULL };
+}

@@ -1,0 +1,45 @@
+/* A generation: what one reading of the configuration comes to. Everything that can be found wrong is
+ * found while it is loaded, before anything of it is applied. */
+#ifndef GENERATION_H
+#define GENERATION_H
+
+#include "config.h"
+#include "plugin_file.h"
+#include "privileges.h"
+#include "sockets.h"
+#include "stats.h"
+
+/* The services that share a worker. */
+struct group {
+    size_t *services; /* indexes in the configuration */
+    size_t service_count;
+    size_t loops;
+};
+
+struct generation {
+    struct config *config;
+    struct plugin_file *seals; /* each distinct plugin once */
+    size_t seal_count;
+    struct plugin_file **files; /* of each service, one of seals; NULL where it names none */
+    size_t *loops;              /* of each service */
+    struct group *groups;       /* `main` first, if it has any service */
+    size_t group_count;
+    struct identity identity;
+    struct sockets sockets;       /* empty until generation_bind() */
+    struct stats_table *counters; /* NULL until then */
+};
+
+/* Reads the configuration, copies the plugins and probes them. plugin_dir (may be NULL) outranks the
+ * file's. Everything wrong goes to report, and the rest is checked all the same. For a single-threaded
+ * process. Returns 0, or -EINVAL where it reported; generation_free() is due in both cases. */
+int generation_load(struct generation *generation, const char *file, const char *plugin_dir,
+                    struct report *report);
+
+/* Binds the sockets, also where the report has errors already, so that it tells those too; opens them
+ * for connections only where it has none. Returns 0 or -EINVAL. */
+int generation_bind(struct generation *generation, struct report *report);
+
+/* Closes and frees everything. */
+void generation_free(struct generation *generation);
+
+#endif

@@ -1,0 +1,293 @@
+/* The log: makes one line of at most LINE_MAX_BYTES in memory of the calling thread and writes it
+ * with one write(2). What a client sent may stand in any string, so nothing in one can end a line,
+ * move a cursor or break the JSON; and a log that cannot be written never stops the server. */
+#include "log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A line with its newline. Under PIPE_BUF, so that a pipe takes it whole. */
+#define LINE_MAX_BYTES 4000
+/* What the end of a cut line takes: `..."}` and the newline. */
+#define LINE_END_BYTES 6
+#define TEXT_LIMIT (LINE_MAX_BYTES - LINE_END_BYTES)
+/* A long message leaves room for the fields, because a client could otherwise hide its address by
+ * sending something long. */
+#define MESSAGE_LIMIT (TEXT_LIMIT - 1000)
+
+const char *const log_level_words[] = {
+    [ENCHUFE_LOG_ERROR] = "error", [ENCHUFE_LOG_WARNING] = "warning", [ENCHUFE_LOG_INFO] = "info",
+    [ENCHUFE_LOG_DEBUG] = "debug", [ENCHUFE_LOG_DEBUG + 1] = NULL,
+};
+const char *const log_format_words[] = {
+    [LOG_TEXT] = "text",
+    [LOG_JSON] = "json",
+    [LOG_JSON + 1] = NULL,
+};
+
+static struct {
+    _Atomic int fd, level, format;
+    _Atomic uint64_t lost;
+    atomic_bool torn; /* the last write ended within a line */
+} the_log = { .fd = STDERR_FILENO, .level = ENCHUFE_LOG_INFO };
+
+/* How a string is printed. */
+enum style { STYLE_MESSAGE, STYLE_BARE, STYLE_QUOTED, STYLE_JSON };
+
+struct line {
+    char bytes[1 + LINE_MAX_BYTES]; /* the first is for a newline after a torn line */
+    size_t len;
+    bool full; /* something did not fit: nothing more is added */
+};
+
+/* ---- pieces ---- */
+
+static void put(struct line *line, const char *bytes, size_t len)
+{
+    memcpy(line->bytes + line->len, bytes, len);
+    line->len += len;
+}
+
+static void put_word(struct line *line, const char *word)
+{
+    put(line, word, strlen(word));
+}
+
+/* The length of the UTF-8 character at text; 0 for what is none (too long a form and surrogates
+ * included). Reads no further than a NUL. */
+static size_t utf8_len(const unsigned char *text)
+{
+    unsigned char first = text[0], low = 0x80, high = 0xbf;
+    size_t len = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+
+    if (len < 2 || first > 0xf4)
+        return first > 0xf4 ? 0 : len;
+    if (first == 0xe0)
+        low = 0xa0;
+    else if (first == 0xed)
+        high = 0x9f;
+    else if (first == 0xf0)
+        low = 0x90;
+    else if (first == 0xf4)
+        high = 0x8f;
+    for (size_t i = 1; i < len; i++, low = 0x80, high = 0xbf)
+        if (text[i] < low || text[i] > high)
+            return 0;
+    return len;
+}
+
+/* Control characters of ASCII and of Unicode (a terminal obeys some of U+0080 to U+009F), and the
+ * separators U+2028 and U+2029, which some readers take for the end of a line. */
+static bool is_control(const unsigned char *text, size_t len)
+{
+    return (len == 1 && (text[0] < 0x20 || text[0] == 0x7f)) ||
+           (len == 2 && text[0] == 0xc2 && text[1] < 0xa0) ||
+           (len == 3 && text[0] == 0xe2 && text[1] == 0x80 && (text[2] == 0xa8 || text[2] == 0xa9));
+}
+
+/* Prints the character at text into out, which has room for 17 bytes. Returns its printed length
+ * and sets *took to the bytes that it is made of. */
+static size_t escape(enum style style, const unsigned char *text, char *out, size_t *took)
+{
+    static const char plain[] = "\n\r\t\"\\", letters[] = "nrt\"\\";
+    size_t len = utf8_len(text), n = 0;
+    const char *known = strchr(plain, text[0]);
+    bool quotes = style == STYLE_QUOTED || style == STYLE_JSON;
+
+    *took = len ? len : 1;
+    if (known && (quotes || text[0] < 0x20))
+        return (size_t)sprintf(out, "\\%c", letters[known - plain]);
+    if (len && !is_control(text, len)) {
+        memcpy(out, text, len);
+        return len;
+    }
+    if (style != STYLE_JSON) {
+        for (size_t i = 0; i < *took; i++)
+            n += (size_t)sprintf(out + n, "\\x%02x", text[i]);
+        return n;
+    }
+    if (len == 0)
+        return (size_t)sprintf(out, "\xef\xbf\xbd"); /* U+FFFD stands for what cannot be said */
+    return (size_t)sprintf(out, "\\u%04x",
+                           len == 1   ? text[0]
+                           : len == 2 ? text[1]
+                                      : 0x2000u + text[2] - 0x80u);
+}
+
+/* Whether a value cannot stand bare in a line of text. */
+static bool needs_quotes(const char *value)
+{
+    const unsigned char *c = (const unsigned char *)value;
+    size_t len;
+
+    for (; *c; c += len) {
+        len = utf8_len(c);
+        if (len == 0 || is_control(c, len) || *c == ' ' || *c == '"')
+            return true;
+    }
+    return *value == '\0';
+}
+
+/* Prints a string, with its quotes, up to limit: a character fits as a whole or not at all. */
+static void put_string(struct line *line, enum style style, const char *string, size_t limit)
+{
+    const unsigned char *c = (const unsigned char *)string;
+    bool quotes = style == STYLE_QUOTED || style == STYLE_JSON;
+    char piece[17];
+    size_t took, len;
+
+    if (quotes)
+        put(line, "\"", 1);
+    for (; *c; c += took) {
+        len = escape(style, c, piece, &took);
+        if (line->len + len > limit) {
+            put(line, "...", 3);
+            line->full = limit == TEXT_LIMIT;
+            break;
+        }
+        put(line, piece, len);
+    }
+    if (quotes)
+        put(line, "\"", 1);
+}
+
+/* ---- lines ---- */
+
+/* `2026-11-22T14:55:00.123Z`. The broken-down second is kept for each thread, because most lines
+ * come in the same second as the one before. */
+static void put_time(struct line *line)
+{
+    static _Thread_local time_t second = -1;
+    static _Thread_local char text[sizeof "2026-11-22T14:55:00"];
+    char ms[sizeof ".123Z"];
+    struct timespec now;
+    struct tm tm;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (now.tv_sec != second) {
+        gmtime_r(&now.tv_sec, &tm);
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+        second = now.tv_sec;
+    }
+    put_word(line, text);
+    snprintf(ms, sizeof ms, ".%03uZ", (unsigned)(now.tv_nsec / 1000000) % 1000u);
+    put_word(line, ms);
+}
+
+static void put_number(struct line *line, const struct log_field *field, enum log_format format)
+{
+    unsigned long long n = field->value.number;
+    char text[32];
+
+    if (field->type == LOG_FIELD_SIGNED)
+        snprintf(text, sizeof text, "%lld", (long long)field->value.integer);
+    else if (field->type == LOG_FIELD_MS)
+        snprintf(text, sizeof text, "%llu.%03llu%s", n / 1000, n % 1000,
+                 format == LOG_TEXT ? "s" : "");
+    else
+        snprintf(text, sizeof text, "%llu", n);
+    put_word(line, text);
+}
+
+static void put_field(struct line *line, const struct log_field *field, enum log_format format)
+{
+    /* The name with what stands around it, and a number or the beginning of a string. */
+    size_t need = strlen(field->name) + 40;
+    enum style style = STYLE_JSON;
+
+    if (field->type == LOG_FIELD_STRING && !field->value.string)
+        return;
+    if (line->len + need > TEXT_LIMIT) {
+        line->full = true;
+        put_word(line, format == LOG_TEXT ? "..." : "");
+        return;
+    }
+    put_word(line, format == LOG_TEXT ? " " : ",\"");
+    put_word(line, field->name);
+    put_word(line, format == LOG_TEXT ? "=" : "\":");
+    if (field->type != LOG_FIELD_STRING) {
+        put_number(line, field, format);
+        return;
+    }
+    if (format == LOG_TEXT)
+        style = needs_quotes(field->value.string) ? STYLE_QUOTED : STYLE_BARE;
+    put_string(line, style, field->value.string, TEXT_LIMIT);
+}
+
+static void write_line(struct line *line)
+{
+    size_t skip = atomic_exchange(&the_log.torn, false) ? 0 : 1;
+    size_t len = line->len - skip;
+    ssize_t n;
+
+    line->bytes[0] = '\n';
+    do
+        n = write(atomic_load_explicit(&the_log.fd, memory_order_relaxed), line->bytes + skip, len);
+    while (n < 0 && errno == EINTR);
+    if (n == (ssize_t)len)
+        return;
+    atomic_fetch_add(&the_log.lost, 1);
+    /* Part of this line, or still the part that was there before. */
+    if (n > 0 || skip == 0)
+        atomic_store(&the_log.torn, true);
+}
+
+void log_write(int level, const char *message, const struct log_field *fields, size_t count)
+{
+    enum log_format format =
+        (enum log_format)atomic_load_explicit(&the_log.format, memory_order_relaxed);
+    struct line line;
+    int saved = errno;
+
+    if (!enchufe_log_enabled(level))
+        return;
+    line.len = 1; /* not all of it is zeroed, because that would cost more than the rest */
+    line.full = false;
+    put_word(&line, format == LOG_TEXT ? "" : "{\"time\":\"");
+    put_time(&line);
+    put_word(&line, format == LOG_TEXT ? " " : "\",\"level\":\"");
+    put_word(&line, log_level_words[level < ENCHUFE_LOG_ERROR ? ENCHUFE_LOG_ERROR : level]);
+    put_word(&line, format == LOG_TEXT ? " " : "\",\"message\":");
+    put_string(&line, format == LOG_TEXT ? STYLE_MESSAGE : STYLE_JSON, message,
+               count ? MESSAGE_LIMIT : TEXT_LIMIT);
+    for (size_t i = 0; i < count && !line.full; i++)
+        put_field(&line, &fields[i], format);
+    put_word(&line, format == LOG_TEXT ? "\n" : "}\n");
+    write_line(&line);
+    errno = saved;
+}
+
+void log_line(int level, const char *format, ...)
+{
+    char message[LINE_MAX_BYTES];
+    va_list args;
+
+    if (!enchufe_log_enabled(level))
+        return;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    log_write(level, message, NULL, 0);
+}
+
+void log_setup(int fd, int level, enum log_format format)
+{
+    atomic_store_explicit(&the_log.fd, fd, memory_order_relaxed);
+    atomic_store_explicit(&the_log.level, level, memory_order_relaxed);
+    atomic_store_explicit(&the_log.format, format, memory_order_relaxed);
+}
+
+bool enchufe_log_enabled(int level)
+{
+    return level <= atomic_load_explicit(&the_log.level, memory_order_relaxed);
+}
+
+uint64_t log_lost(void)
+{
+    return atomic_load_explicit(&the_log.lost, memory_order_relaxed);
+}

@@ -1,0 +1,296 @@
+/* The probe.
+ *
+ * One child takes the services in order and says on a socket which it begins, what is wrong with it, and
+ * at the end that it is done. A child that dies or hangs on the way is a finding about the service that
+ * it had begun; the next child goes on behind it. What a plugin does to its exit status or its standard
+ * output means nothing: only the word on the socket counts. */
+#include "probe.h"
+#include "service.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* For one service; opening one takes a millisecond or so. */
+#define LIMIT_MS 3000
+
+/* One word on the socket: a type, a number, and text. */
+struct packet {
+    char type; /* 'b' begins service `number`; 'e' error at line `number`: FILE NUL TEXT; 't' text;
+                  'd' done */
+    uint32_t number;
+    char text[8192];
+};
+
+struct child {
+    pid_t pid;
+    int fd;
+    struct trace *trace; /* where in the plugin it is */
+};
+
+static void say(int fd, char type, size_t number, const char *text, size_t len)
+{
+    struct packet packet = { .type = type, .number = (uint32_t)number };
+
+    if (len > sizeof packet.text)
+        len = sizeof packet.text;
+    if (len != 0)
+        memcpy(packet.text, text, len);
+    (void)!send(fd, &packet, offsetof(struct packet, text) + len, MSG_NOSIGNAL);
+}
+
+/* ---- in the child ---- */
+
+static void enter_child(struct trace *trace)
+{
+    struct rlimit no_core = { 0, 0 };
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0); /* what a plugin forks goes with it */
+    setrlimit(RLIMIT_CORE, &no_core);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+    }
+    trace_thread(&trace->slots[trace->slot_count - 1]);
+    trace_install(trace);
+}
+
+static void probe_one(int fd, const struct config *config, size_t index,
+                      const struct plugin_file *file)
+{
+    struct report report = { .lines = NULL };
+    struct enchufe_service service;
+    char text[sizeof((struct packet *)NULL)->text];
+
+    service_init(&service, &config->services[index], (uint32_t)index, file, false, &report);
+    service_check(&service, &report);
+    service_free(&service);
+    for (size_t i = 0; i < report.count; i++) {
+        const struct report_line *line = &report.lines[i];
+        int n = snprintf(text, sizeof text, "%s%c%s", line->file != NULL ? line->file : "", '\0',
+                         line->text);
+        say(fd, 'e', line->line, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
+    }
+    report_free(&report);
+}
+
+static void probe_from(int fd, const struct config *config, struct plugin_file *const *files,
+                       size_t first)
+{
+    for (size_t i = first; i < config->service_count; i++) {
+        if (files[i] == NULL || files[i]->fd < 0)
+            continue;
+        say(fd, 'b', i, NULL, 0);
+        probe_one(fd, config, i, files[i]);
+    }
+}
+
+static void describe(int fd, const struct plugin_file *file, bool options)
+{
+    struct plugin plugin;
+    char error[PLUGIN_ERROR], *text = NULL;
+    size_t size = 0;
+
+    trace_enter(0, CALLBACK_open);
+    int err = plugin_open(&plugin, file, false, error);
+    trace_leave();
+    if (err != 0) {
+        say(fd, 'e', 0, error, strlen(error));
+        return;
+    }
+    const enchufe_plugin *v = &plugin.v;
+    bool streams = v->on_data != NULL || v->on_message != NULL;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return;
+    fprintf(out, "%-16s %-8s %-14s %s\n", v->name, v->version != NULL ? v->version : "-",
+            !streams ? "udp" : v->on_datagram != NULL ? "tcp, unix, udp" : "tcp, unix",
+            v->summary != NULL ? v->summary : "");
+    if (options && v->options != NULL && v->options[0].name != NULL)
+        options_print(out, v->options);
+    else if (options)
+        fputs("no options\n", out);
+    fclose(out);
+    for (size_t at = 0; at < size; at += sizeof((struct packet *)NULL)->text)
+        say(fd, 't', 0, text + at, size - at);
+    free(text);
+    plugin_free(&plugin);
+}
+
+/* ---- in the parent ---- */
+
+/* Returns 0 in the child, which answers on child->fd and ends with leave_child(). */
+static int spawn(struct child *child)
+{
+    int pair[2];
+
+    *child = (struct child){ .pid = -1, .fd = -1, .trace = trace_create(0) };
+    if (child->trace == NULL)
+        return -ENOMEM;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        trace_destroy(child->trace);
+        return -errno;
+    }
+    fflush(NULL);
+    child->pid = fork();
+    if (child->pid < 0) {
+        int err = errno;
+        close(pair[0]);
+        close(pair[1]);
+        trace_destroy(child->trace);
+        return -err;
+    }
+    close(pair[child->pid == 0 ? 0 : 1]);
+    child->fd = pair[child->pid == 0 ? 1 : 0];
+    if (child->pid == 0)
+        enter_child(child->trace);
+    return child->pid == 0 ? 0 : 1;
+}
+
+static void leave_child(const struct child *child)
+{
+    say(child->fd, 'd', 0, NULL, 0);
+    /* No destructor of a plugin has a say in this. */
+    _exit(0);
+}
+
+/* The next word of the child. Returns its length, 0 at its end, -ETIMEDOUT after LIMIT_MS of silence. */
+static ssize_t hear(const struct child *child, struct packet *packet)
+{
+    struct pollfd pollfd = { .fd = child->fd, .events = POLLIN };
+    int n;
+
+    do
+        n = poll(&pollfd, 1, LIMIT_MS);
+    while (n < 0 && errno == EINTR);
+    if (n == 0)
+        return -ETIMEDOUT;
+    ssize_t len = recv(child->fd, packet, sizeof *packet - 1, 0);
+    if (len > 0)
+        ((char *)packet)[len] = '\0';
+    return len > (ssize_t)offsetof(struct packet, text) - 1 ? len : 0;
+}
+
+/* Ends the child, and says in words what became of it; words is "" where it was done. */
+static void reap(struct child *child, bool done, bool hung, char *words, size_t size)
+{
+    enum callback callback;
+    int status = 0;
+
+    trace_blame(child->trace, &callback);
+    int caught = child->trace->signal;
+    const char *where = callback == CALLBACK_check ? "in its check" : "while it was opened";
+    if (done || hung)
+        kill(child->pid, SIGKILL);
+    kill(-child->pid, SIGKILL);
+    while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    kill(-child->pid, SIGKILL);
+    words[0] = '\0';
+    if (hung)
+        snprintf(words, size, "did not return within %d s %s", LIMIT_MS / 1000, where);
+    else if (!done && (caught != 0 || WIFSIGNALED(status)))
+        snprintf(words, size, "crashed %s (SIG%s)", where,
+                 sigabbrev_np(caught != 0 ? caught : WTERMSIG(status)));
+    else if (!done)
+        snprintf(words, size, "ended the process %s (exit status %d); a plugin has to return", where,
+                 WEXITSTATUS(status));
+    close(child->fd);
+    trace_destroy(child->trace);
+}
+
+static void add_error(struct report *report, struct packet *packet)
+{
+    const char *file = packet->text;
+    const char *text = memchr(file, '\0', sizeof packet->text - 1);
+
+    if (text != NULL)
+        report_add_line(report, *file != '\0' ? file : NULL, packet->number, text + 1);
+}
+
+/* One child, from service `first` on. Returns the service to go on with, or a negative errno. */
+static ssize_t probe_some(const struct config *config, struct plugin_file *const *files, size_t first,
+                          struct report *report)
+{
+    struct child child;
+    struct packet packet;
+    char words[PLUGIN_ERROR];
+    ssize_t current = (ssize_t)first - 1, len;
+    bool done = false;
+
+    int err = spawn(&child);
+    if (err < 0)
+        return err;
+    if (err == 0) {
+        probe_from(child.fd, config, files, first);
+        leave_child(&child);
+    }
+    while (!done && (len = hear(&child, &packet)) > 0) {
+        if (packet.type == 'b' && packet.number < config->service_count)
+            current = (ssize_t)packet.number;
+        else if (packet.type == 'e')
+            add_error(report, &packet);
+        done = packet.type == 'd';
+    }
+    reap(&child, done, !done && len == -ETIMEDOUT, words, sizeof words);
+    if (done)
+        return (ssize_t)config->service_count;
+    if (current < (ssize_t)first)
+        return -ECHILD; /* it died before it opened anything */
+    report_add(report, &config->services[current].plugin_place, "plugin %s %s", files[current]->path,
+               words);
+    return current + 1;
+}
+
+int probe_services(const struct config *config, struct plugin_file *const *files,
+                   struct report *report)
+{
+    size_t before = report->count;
+    ssize_t next = 0;
+
+    while (next >= 0 && (size_t)next < config->service_count)
+        next = probe_some(config, files, (size_t)next, report);
+    if (next < 0)
+        report_add(report, NULL, "cannot probe the plugins: %s", strerror((int)-next));
+    return report->count != before ? -EINVAL : 0;
+}
+
+int probe_describe(const struct plugin_file *file, bool options, char error[PLUGIN_ERROR])
+{
+    struct child child;
+    struct packet packet;
+    char words[PLUGIN_ERROR];
+    ssize_t len = 0;
+    bool done = false;
+
+    error[0] = '\0';
+    int err = spawn(&child);
+    if (err == 0) {
+        describe(child.fd, file, options);
+        leave_child(&child);
+    }
+    if (err < 0) {
+        snprintf(error, PLUGIN_ERROR, "cannot probe plugin %s: %s", file->path, strerror(-err));
+        return err;
+    }
+    while (!done && (len = hear(&child, &packet)) > 0) {
+        if (packet.type == 't')
+            fwrite(packet.text, 1, (size_t)len - offsetof(struct packet, text), stdout);
+        else if (packet.type == 'e')
+            snprintf(error, PLUGIN_ERROR, "%.*s", PLUGIN_ERROR - 1, packet.text);
+        done = packet.type == 'd';
+    }
+    reap(&child, done, !done && len == -ETIMEDOUT, words, sizeof words);
+    if (words[0] != '\0')
+        snprintf(error, PLUGIN_ERROR, "plugin %s %.300s", file->path, words);
+    return error[0] != '\0' ? -EINVAL : 0;
+}

@@ -1,0 +1,63 @@
+/* Counters in memory that master and workers share. One struct for each service and loop, written by
+ * that loop's thread only, so that counting is one add; they outlive a worker that crashes. */
+#ifndef STATS_H
+#define STATS_H
+
+#include "reasons.h"
+#include <stdatomic.h>
+
+#define STATS_PLUGIN_COUNTERS 16
+#define STATS_COUNTER_NAME 32
+
+/* COUNTER(field, what it counts) */
+#define COUNTERS(COUNTER)                                                                      \
+    COUNTER(opened, "connections accepted")                                                    \
+    COUNTER(closed, "connections ended")                                                       \
+    COUNTER(bytes_in, "bytes received on connections")                                         \
+    COUNTER(bytes_out, "bytes sent on connections")                                            \
+    COUNTER(datagrams_in, "datagrams received")                                                \
+    COUNTER(datagrams_out, "datagrams sent")                                                   \
+    COUNTER(datagrams_unsent, "datagrams that the system did not take for sending")            \
+    COUNTER(accept_pauses, "times that accepting paused for want of descriptors or memory")
+
+struct stats {
+#define COUNTER(field, help) _Atomic uint64_t field;
+    COUNTERS(COUNTER)
+#undef COUNTER
+    _Atomic uint64_t reasons[REASON_COUNT]; /* ended or refused, by reason */
+    _Atomic uint64_t plugin[STATS_PLUGIN_COUNTERS];
+} __attribute__((aligned(64)));
+
+/* All counters of one generation, [service][loop]. */
+struct stats_table;
+
+/* Zeroed shared memory, inherited over fork. NULL without memory. */
+struct stats_table *stats_create(size_t services, size_t loops);
+void stats_destroy(struct stats_table *table);
+struct stats *stats_at(struct stats_table *table, size_t service, size_t loop);
+
+/* The sum over all loops. */
+void stats_sum(struct stats_table *table, size_t service, struct stats *out);
+
+/* Connections open now, of a service and of the whole server, over all loops and workers. A shared count,
+ * because limits need it exactly; touched twice in a connection's life. */
+void stats_connection_began(struct stats_table *table, size_t service);
+void stats_connection_ended(struct stats_table *table, size_t service);
+int64_t stats_connections(const struct stats_table *table, size_t service);
+int64_t stats_connections_all(const struct stats_table *table);
+
+/* The connections that a worker took along as it died: counted as ended by a reset. For the master, after
+ * the worker's end. */
+void stats_forget_connections(struct stats_table *table, size_t service);
+
+/* Names of a service's own counters, written by its worker as it starts; "" for none. */
+char *stats_counter_name(struct stats_table *table, size_t service, size_t counter);
+
+/* The owner's add: no other thread writes the counter, so this needs no locked instruction. */
+static inline void stats_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,303 @@
+/* The worker process: starts services and loops, and then waits for orders. */
+#include "worker.h"
+#include "channel.h"
+#include "log.h"
+#include "worker_loop.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* How long the loops may take to end at once; then a plugin is stuck in one. */
+#define QUIT_MS 1000
+
+enum phase { STARTING, OPENING, SERVING, DRAINING, QUITTING };
+
+struct worker {
+    const struct worker_setup *setup;
+    struct enchufe_service *services;
+    size_t service_count; /* initialised */
+    size_t started;       /* of them, start() was called */
+    struct worker_loop *loops;
+    int steps_fd;
+    uint64_t steps; /* of the current phase that loops have done */
+    enum phase phase;
+    uint64_t deadline; /* of DRAINING and QUITTING; 0: none */
+    int failure;
+};
+
+size_t worker_loops_of(const struct service_config *service, size_t loops)
+{
+    size_t wanted = (size_t)service->limits.threads;
+
+    return wanted == 0 || wanted > loops ? loops : wanted;
+}
+
+static int failed(const struct worker *worker, const char *text)
+{
+    channel_send(worker->setup->channel, CHANNEL_FAILED, text, -1);
+    return -EINVAL;
+}
+
+/* Nothing but the master's channel tells a worker what to do: signals that a terminal or a service
+ * manager sends to the whole group are the master's to handle. */
+static void detach_signals(void)
+{
+    static const int ignored[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE };
+    sigset_t none;
+
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* In a process of its own only. The death signal comes after the change of user, which clears it; the
+ * channel's end would tell the same, but not to a worker whose main thread is stuck in a plugin. */
+static int become_worker(const struct worker *worker)
+{
+    detach_signals();
+    int err = privileges_drop(worker->setup->identity);
+    if (err != 0)
+        return failed(worker, "cannot become the user and group of [server]");
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "enchufe-worker");
+    if (getppid() != worker->setup->master)
+        _exit(1);
+    return 0;
+}
+
+/* ---- services ---- */
+
+static int init_services(struct worker *worker)
+{
+    const struct worker_setup *setup = worker->setup;
+    struct report report = { .lines = NULL };
+    int err = 0;
+
+    worker->services = calloc(setup->service_count + 1, sizeof *worker->services);
+    if (worker->services == NULL)
+        return failed(worker, "no memory");
+    for (size_t i = 0; i < setup->service_count && err == 0; i++) {
+        size_t index = setup->services[i];
+        struct enchufe_service *service = &worker->services[i];
+        /* --debug opens the file itself, which debuggers can find the symbols of. */
+        err = service_init(service, &setup->config->services[index], (uint32_t)index,
+                           setup->files[index], setup->signals >= 0, &report);
+        service->counters = setup->counters;
+        service->server_max_connections = setup->config->server.max_connections;
+        worker->service_count++;
+    }
+    if (err != 0)
+        failed(worker, report.count != 0 ? report.lines[0].text : strerror(-err));
+    report_free(&report);
+    return err;
+}
+
+static int start_services(struct worker *worker)
+{
+    for (size_t i = 0; i < worker->service_count; i++) {
+        struct enchufe_service *service = &worker->services[i];
+        int err = service_start(service);
+        if (err != 0) {
+            char text[256];
+            snprintf(text, sizeof text, "[%s] start of plugin %s failed: %s", service->name,
+                     service->plugin.v.name, strerror(-err));
+            return failed(worker, text);
+        }
+        worker->started++;
+    }
+    return 0;
+}
+
+static void end_services(struct worker *worker)
+{
+    while (worker->started > 0)
+        service_stop(&worker->services[--worker->started]);
+    while (worker->service_count > 0)
+        service_free(&worker->services[--worker->service_count]);
+    free(worker->services);
+}
+
+/* ---- loops ---- */
+
+static int start_loops(struct worker *worker)
+{
+    const struct worker_setup *setup = worker->setup;
+
+    worker->loops = calloc(setup->loops, sizeof *worker->loops);
+    worker->steps_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (worker->loops == NULL || worker->steps_fd < 0)
+        return failed(worker, "no memory for the loops");
+    for (size_t i = 0; i < setup->loops; i++) {
+        worker->loops[i] = (struct worker_loop){
+            .setup = setup, .services = worker->services, .index = i, .notify = worker->steps_fd
+        };
+        int err = worker_loop_start(&worker->loops[i]);
+        if (err != 0)
+            return failed(worker, strerror(-err));
+    }
+    return 0;
+}
+
+static void order_all(struct worker *worker, void (*order)(struct worker_loop *wl))
+{
+    for (size_t i = 0; i < worker->setup->loops; i++)
+        order(&worker->loops[i]);
+}
+
+static void enter_quit(struct worker *worker)
+{
+    if (worker->phase == QUITTING)
+        return;
+    worker->phase = QUITTING;
+    worker->deadline = clock_ms() + QUIT_MS;
+    order_all(worker, worker_loop_quit);
+}
+
+static void enter_drain(struct worker *worker)
+{
+    uint64_t timeout = worker->setup->config->server.drain_timeout;
+
+    if (worker->phase < SERVING)
+        enter_quit(worker); /* nobody was served yet */
+    if (worker->phase != SERVING)
+        return;
+    worker->phase = DRAINING;
+    worker->deadline = timeout != 0 ? clock_ms() + timeout : 0;
+    worker->steps = 0;
+    order_all(worker, worker_loop_drain);
+}
+
+/* Every loop has done the step of this phase. */
+static void next_phase(struct worker *worker)
+{
+    worker->steps = 0;
+    if (worker->phase == STARTING) {
+        worker->phase = OPENING;
+        order_all(worker, worker_loop_listen);
+    } else if (worker->phase == OPENING) {
+        worker->phase = SERVING;
+        if (worker->setup->ready != NULL)
+            worker->setup->ready(worker->setup->context);
+        else
+            channel_send(worker->setup->channel, CHANNEL_READY, NULL, -1);
+    }
+}
+
+static int count_steps(struct worker *worker)
+{
+    uint64_t done = 0;
+
+    if (read(worker->steps_fd, &done, sizeof done) < 0)
+        return 0;
+    worker->steps += done;
+    for (size_t i = 0; i < worker->setup->loops; i++)
+        if (worker->loops[i].failure != 0) {
+            const char *text = worker->loops[i].error;
+            return failed(worker, *text != '\0' ? text : strerror(-worker->loops[i].failure));
+        }
+    return 0;
+}
+
+/* ---- orders ---- */
+
+static void take_order(struct worker *worker, const struct channel_packet *packet)
+{
+    if (packet->type == CHANNEL_DRAIN)
+        enter_drain(worker);
+    else if (packet->type == CHANNEL_QUIT)
+        enter_quit(worker);
+    else if (packet->type == CHANNEL_LOG && packet->fd >= 0)
+        dup2(packet->fd, worker->setup->log_fd);
+    if (packet->fd >= 0)
+        close(packet->fd);
+}
+
+static void take_signal(struct worker *worker)
+{
+    struct signalfd_siginfo info;
+
+    if (read(worker->setup->signals, &info, sizeof info) != sizeof info)
+        return;
+    if (info.ssi_signo == SIGTERM)
+        enter_drain(worker);
+    else if (info.ssi_signo == SIGINT || info.ssi_signo == SIGQUIT)
+        enter_quit(worker);
+}
+
+static int wait_ms(const struct worker *worker)
+{
+    uint64_t now = clock_ms();
+
+    if (worker->deadline == 0)
+        return -1;
+    return worker->deadline > now ? (int)(worker->deadline - now) : 0;
+}
+
+/* Returns 0 when every loop has ended, or a negative errno. */
+static int serve(struct worker *worker)
+{
+    const struct worker_setup *setup = worker->setup;
+    struct pollfd fds[] = { { .fd = setup->channel, .events = POLLIN },
+                            { .fd = worker->steps_fd, .events = POLLIN },
+                            { .fd = setup->signals, .events = POLLIN } };
+    struct channel_packet packet;
+
+    for (;;) {
+        bool ends = worker->phase == DRAINING || worker->phase == QUITTING;
+        if (worker->steps >= setup->loops && ends)
+            return 0;
+        if (worker->steps >= setup->loops)
+            next_phase(worker);
+        int n = poll(fds, 3, wait_ms(worker));
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n == 0 && worker->phase == QUITTING)
+            return -ETIMEDOUT; /* a plugin does not return */
+        if (n == 0 && worker->phase == DRAINING)
+            enter_quit(worker);
+        if (n <= 0)
+            continue;
+        if (fds[1].revents != 0 && count_steps(worker) != 0)
+            return -EINVAL;
+        if (fds[0].revents != 0) {
+            int got = channel_receive(setup->channel, &packet);
+            if (got == 0)
+                return -ECONNRESET; /* the master is gone */
+            if (got > 0)
+                take_order(worker, &packet);
+        }
+        if (fds[2].revents != 0)
+            take_signal(worker);
+    }
+}
+
+int worker_run(const struct worker_setup *setup)
+{
+    struct worker worker = { .setup = setup, .steps_fd = -1 };
+
+    if (setup->signals < 0 && become_worker(&worker) != 0)
+        return 1;
+    trace_thread(&setup->trace->slots[setup->loops]);
+    if (trace_thread_stack() != 0)
+        return 1;
+    trace_install(setup->trace);
+    if (init_services(&worker) != 0 || start_services(&worker) != 0 || start_loops(&worker) != 0 ||
+        serve(&worker) != 0)
+        return 1; /* threads may be running still: the process's end is theirs */
+    for (size_t i = 0; i < setup->loops; i++)
+        worker_loop_end(&worker.loops[i]);
+    free(worker.loops);
+    end_services(&worker);
+    close(worker.steps_fd);
+    setup->trace->finished = 1;
+    trace_thread(NULL);
+    trace_thread_end();
+    return 0;
+}

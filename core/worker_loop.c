@@ -1,0 +1,244 @@
+/* The thread of one loop, and the orders that it takes. */
+#include "worker_loop.h"
+#include "conn.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct order {
+    struct loop_message message;
+    struct worker_loop *wl;
+    void (*carry_out)(struct worker_loop *wl);
+};
+
+static void step_done(struct worker_loop *wl, int err)
+{
+    wl->failure = err;
+    (void)!write(wl->notify, &(uint64_t){ 1 }, sizeof(uint64_t));
+}
+
+static void fail(struct worker_loop *wl, const struct enchufe_service *service, const char *what,
+                 int err)
+{
+    snprintf(wl->error, sizeof wl->error, "[%s] %s: %s", service->name, what, strerror(-err));
+    step_done(wl, err);
+}
+
+/* ---- listening ---- */
+
+/* Socket n of an endpoint belongs to loop n; where there are more sockets than loops (the set only
+ * grows), a loop has several. A Unix socket is shared by all loops of the service. */
+static int listen_one(struct worker_loop *wl, const struct bound_endpoint *bound,
+                      struct enchufe_loop *at, uint32_t number)
+{
+    size_t loops = worker_loops_of(at->service->config, wl->setup->loops);
+    int err = 0;
+
+    if (bound->endpoint.kind == ENCHUFE_UNIX)
+        return acceptor_start(&wl->acceptors[wl->acceptor_count++], at, bound->fds[0], false,
+                              loops > 1);
+    for (size_t n = wl->index; n < bound->fd_count && err == 0; n += loops) {
+        if (bound->endpoint.kind == ENCHUFE_UDP)
+            err = datagram_start(&wl->datagrams[wl->datagram_count++], at, wl->batch, bound->fds[n],
+                                 number + (uint32_t)(n << 16));
+        else
+            err = acceptor_start(&wl->acceptors[wl->acceptor_count++], at, bound->fds[n], true,
+                                 false);
+    }
+    return err;
+}
+
+/* This loop's share of the service with that index in the configuration, or NULL. */
+static struct enchufe_loop *place_of(struct worker_loop *wl, size_t service)
+{
+    for (size_t i = 0; i < wl->setup->service_count; i++)
+        if (wl->setup->services[i] == service)
+            return wl->places[i].service != NULL ? &wl->places[i] : NULL;
+    return NULL;
+}
+
+static int prepare_listening(struct worker_loop *wl)
+{
+    const struct sockets *sockets = wl->setup->sockets;
+    size_t fds = 1;
+
+    for (size_t i = 0; i < sockets->count; i++)
+        fds += sockets->items[i].fd_count;
+    wl->acceptors = calloc(fds, sizeof *wl->acceptors);
+    wl->datagrams = calloc(fds, sizeof *wl->datagrams);
+    wl->batch = datagram_batch_create(wl->loop);
+    return wl->acceptors == NULL || wl->datagrams == NULL || wl->batch == NULL ? -ENOMEM : 0;
+}
+
+static void carry_out_listen(struct worker_loop *wl)
+{
+    const struct sockets *sockets = wl->setup->sockets;
+
+    for (size_t i = 0; i < sockets->count; i++) {
+        struct enchufe_loop *at = place_of(wl, sockets->items[i].service);
+        int err = at != NULL ? listen_one(wl, &sockets->items[i], at, (uint32_t)i) : 0;
+        if (err != 0) {
+            fail(wl, at->service, "cannot listen", err);
+            return;
+        }
+    }
+    step_done(wl, 0);
+}
+
+/* ---- leaving ---- */
+
+static void stop_when_empty(struct worker_loop *wl)
+{
+    for (size_t i = 0; i < wl->setup->service_count; i++)
+        if (wl->places[i].conn_count != 0)
+            return;
+    loop_stop(wl->loop);
+}
+
+static void emptied(struct enchufe_loop *at)
+{
+    stop_when_empty(at->owner);
+}
+
+static void stop_listening(struct worker_loop *wl)
+{
+    for (size_t i = 0; i < wl->acceptor_count; i++)
+        acceptor_drain(&wl->acceptors[i]);
+    for (size_t i = 0; i < wl->datagram_count; i++)
+        datagram_drain(&wl->datagrams[i]);
+    wl->acceptor_count = wl->datagram_count = 0;
+}
+
+static void carry_out_drain(struct worker_loop *wl)
+{
+    if (wl->draining)
+        return;
+    wl->draining = true;
+    stop_listening(wl);
+    for (size_t i = 0; i < wl->setup->service_count; i++) {
+        struct enchufe_loop *at = &wl->places[i];
+        at->owner = wl;
+        at->emptied = emptied;
+        for (struct enchufe_conn *conn = at->conns; conn != NULL; conn = conn->next)
+            conn_drain(conn);
+    }
+    stop_when_empty(wl);
+}
+
+static void carry_out_quit(struct worker_loop *wl)
+{
+    for (size_t i = 0; i < wl->setup->service_count; i++)
+        for (struct enchufe_conn *conn = wl->places[i].conns; conn != NULL; conn = conn->next)
+            conn_close(conn, ENCHUFE_CLOSED_SHUTDOWN);
+    loop_stop(wl->loop);
+}
+
+/* ---- the thread ---- */
+
+static int start_places(struct worker_loop *wl)
+{
+    int err = prepare_listening(wl);
+
+    if (err != 0) {
+        fail(wl, &wl->services[0], "cannot start a loop", err);
+        return err;
+    }
+    for (size_t i = 0; i < wl->setup->service_count; i++) {
+        struct enchufe_service *service = &wl->services[i];
+        if (wl->index >= worker_loops_of(service->config, wl->setup->loops))
+            continue;
+        err = service_loop_start(service, &wl->places[i], wl->loop,
+                                 stats_at(wl->setup->counters, service->index, wl->index));
+        if (err != 0) {
+            wl->places[i].service = NULL;
+            fail(wl, service, "loop_start failed", err);
+            return err;
+        }
+    }
+    step_done(wl, 0);
+    return 0;
+}
+
+static void *run(void *arg)
+{
+    struct worker_loop *wl = arg;
+
+    trace_thread(&wl->setup->trace->slots[wl->index]);
+    int err = trace_thread_stack();
+    if (err != 0)
+        fail(wl, &wl->services[0], "cannot start a loop", err);
+    else
+        err = start_places(wl);
+    if (err == 0)
+        err = loop_run(wl->loop);
+    for (size_t i = 0; i < wl->setup->service_count; i++)
+        if (wl->places[i].service != NULL)
+            service_loop_stop(&wl->places[i]);
+    trace_thread(NULL);
+    trace_thread_end();
+    step_done(wl, err);
+    return NULL;
+}
+
+int worker_loop_start(struct worker_loop *wl)
+{
+    wl->places = calloc(wl->setup->service_count, sizeof *wl->places);
+    wl->loop = loop_create();
+    if (wl->places == NULL || wl->loop == NULL)
+        return -ENOMEM;
+    int err = pthread_create(&wl->thread, NULL, run, wl);
+    if (err != 0)
+        return -err;
+    char name[16];
+    snprintf(name, sizeof name, "loop-%zu", wl->index % 10000);
+    pthread_setname_np(wl->thread, name);
+    return 0;
+}
+
+static void carry_out(struct loop_message *message)
+{
+    struct order *order = (struct order *)message;
+
+    order->carry_out(order->wl);
+    free(order);
+}
+
+static void give(struct worker_loop *wl, void (*what)(struct worker_loop *wl))
+{
+    struct order *order = calloc(1, sizeof *order);
+
+    if (order == NULL)
+        abort(); /* a worker that cannot be told to end must not stay */
+    *order = (struct order){ .message = { .run = carry_out }, .wl = wl, .carry_out = what };
+    if (loop_post(wl->loop, &order->message) != 0)
+        free(order);
+}
+
+void worker_loop_listen(struct worker_loop *wl)
+{
+    give(wl, carry_out_listen);
+}
+
+void worker_loop_drain(struct worker_loop *wl)
+{
+    give(wl, carry_out_drain);
+}
+
+void worker_loop_quit(struct worker_loop *wl)
+{
+    give(wl, carry_out_quit);
+}
+
+void worker_loop_end(struct worker_loop *wl)
+{
+    if (wl->thread != 0)
+        pthread_join(wl->thread, NULL);
+    datagram_batch_free(wl->batch);
+    if (wl->loop != NULL)
+        loop_drop(wl->loop);
+    free(wl->places);
+    free(wl->acceptors);
+    free(wl->datagrams);
+}

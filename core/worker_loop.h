@@ -1,0 +1,44 @@
+/* One loop of a worker: its thread, and what the services have on it. */
+#ifndef WORKER_LOOP_H
+#define WORKER_LOOP_H
+
+#include "acceptor.h"
+#include "datagram.h"
+#include "service.h"
+#include "worker.h"
+#include <pthread.h>
+
+struct worker_loop {
+    const struct worker_setup *setup;
+    struct enchufe_service *services; /* the worker's, setup->service_count of them */
+    size_t index;
+    struct loop *loop;
+    pthread_t thread;
+    int notify;          /* an eventfd: one step done (started, listening, ended) */
+    _Atomic int failure; /* 0, or the negative errno of the step */
+    char error[256];     /* what failed; written before notify */
+
+    /* the thread's own */
+    struct enchufe_loop *places; /* one for each service; service NULL: not on this loop */
+    struct acceptor *acceptors;
+    size_t acceptor_count;
+    struct datagram_socket *datagrams;
+    size_t datagram_count;
+    struct datagram_batch *batch;
+    bool draining;
+};
+
+/* Starts the thread, which calls loop_start of the services. Returns 0 or -errno; then one step follows,
+ * on `notify`. worker_loop_end() is due in both cases. */
+int worker_loop_start(struct worker_loop *wl);
+
+/* Orders, from the worker's main thread: accept (a step follows); serve what is there and end; end. The
+ * thread's end is a step too. An order that comes after the end does nothing. */
+void worker_loop_listen(struct worker_loop *wl);
+void worker_loop_drain(struct worker_loop *wl);
+void worker_loop_quit(struct worker_loop *wl);
+
+/* Joins an ended thread and frees what it had. */
+void worker_loop_end(struct worker_loop *wl);
+
+#endif

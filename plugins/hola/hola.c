@@ -1,0 +1,136 @@
+/* hola: answers the token `hola` with `pues hola`, and `adios` with `pues adios` and a close.
+ *
+ * A stream has no message boundaries, so the tokens are found by a machine that looks at one byte at
+ * a time and needs a few bytes of state: however the stream was cut, the answers are the same. */
+#include <enchufe/plugin.h>
+#include <string.h>
+
+enum word { WORD_HOLA, WORD_ADIOS }; /* also the numbers of the counters */
+
+static const char *const words[] = { [WORD_HOLA] = "hola", [WORD_ADIOS] = "adios" };
+static const char *const answers[] = { [WORD_HOLA] = "pues hola", [WORD_ADIOS] = "pues adios" };
+static const char *const counters[] = { [WORD_HOLA] = "hola", [WORD_ADIOS] = "adios", NULL };
+
+enum ending { ENDING_NONE, ENDING_LF, ENDING_CRLF };
+
+static const char *const endings[] = {
+    [ENDING_NONE] = "", [ENDING_LF] = "\n", [ENDING_CRLF] = "\r\n"
+};
+
+/* Of each connection; zeroed is right for a new one. */
+struct client {
+    uint8_t word;      /* which word the matched bytes begin (enum word) */
+    uint8_t matched;   /* how many bytes of it came */
+    uint8_t ending;    /* how the client ended its last line (enum ending) */
+    bool passing;      /* over something unknown, up to the next white space */
+    bool after_cr;     /* the last byte was \r */
+    bool wants_ending; /* hola was just answered: a line ending right now is mirrored */
+};
+
+enum event { EVENT_NONE, EVENT_HOLA, EVENT_ADIOS, EVENT_LINE_ENDED };
+
+static bool hola_is_space(unsigned char byte)
+{
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+/* White space ends whatever was there. */
+static enum event hola_space(struct client *client, unsigned char byte)
+{
+    bool mirror = client->wants_ending && byte == '\n';
+
+    if (byte == '\n')
+        client->ending = client->after_cr ? ENDING_CRLF : ENDING_LF;
+    /* After an answer only \n or \r\n counts: the \r may still be the first half. */
+    client->wants_ending = client->wants_ending && byte == '\r' && !client->after_cr;
+    client->after_cr = byte == '\r';
+    client->matched = 0;
+    client->passing = false;
+    return mirror ? EVENT_LINE_ENDED : EVENT_NONE;
+}
+
+/* Takes one byte of the stream. */
+static enum event hola_byte(struct client *client, unsigned char byte)
+{
+    if (hola_is_space(byte))
+        return hola_space(client, byte);
+    client->after_cr = false;
+    client->wants_ending = false;
+    if (client->passing)
+        return EVENT_NONE;
+    if (client->matched == 0) /* the first letter tells the words apart */
+        client->word = byte == 'h' ? WORD_HOLA : WORD_ADIOS;
+    const char *word = words[client->word];
+    if (byte != (unsigned char)word[client->matched]) {
+        client->passing = true;
+        return EVENT_NONE;
+    }
+    if (word[++client->matched] != '\0')
+        return EVENT_NONE;
+    client->matched = 0;
+    client->wants_ending = client->word == WORD_HOLA;
+    return client->word == WORD_HOLA ? EVENT_HOLA : EVENT_ADIOS;
+}
+
+static void hola_write(enchufe_conn *conn, const char *text)
+{
+    enchufe_write(conn, text, strlen(text));
+}
+
+static void hola_answer(enchufe_conn *conn, enum word word)
+{
+    hola_write(conn, answers[word]);
+    enchufe_count(enchufe_conn_loop(conn), word, 1);
+    enchufe_conn_log(conn, ENCHUFE_LOG_INFO, "asked %s, answered %s", words[word], answers[word]);
+}
+
+/* How the last answer ends, given what came right after the token: the connection closes with it, so
+ * what has not come yet cannot be waited for. */
+static enum ending hola_last_ending(const struct client *client, const char *rest, size_t len)
+{
+    if (len >= 1 && rest[0] == '\n')
+        return ENDING_LF;
+    if (len >= 2 && rest[0] == '\r' && rest[1] == '\n')
+        return ENDING_CRLF;
+    return (enum ending)client->ending;
+}
+
+static void hola_on_open(enchufe_conn *conn)
+{
+    enchufe_conn_log(conn, ENCHUFE_LOG_INFO, "connected");
+}
+
+static size_t hola_on_data(enchufe_conn *conn, const void *data, size_t len)
+{
+    struct client *client = enchufe_conn_state(conn);
+    const char *bytes = data;
+
+    for (size_t i = 0; i < len; i++) {
+        switch (hola_byte(client, (unsigned char)bytes[i])) {
+        case EVENT_NONE:
+            break;
+        case EVENT_HOLA:
+            hola_answer(conn, WORD_HOLA);
+            break;
+        case EVENT_LINE_ENDED:
+            hola_write(conn, endings[client->ending]);
+            break;
+        case EVENT_ADIOS:
+            hola_answer(conn, WORD_ADIOS);
+            hola_write(conn, endings[hola_last_ending(client, bytes + i + 1, len - i - 1)]);
+            enchufe_close(conn);
+            return len;
+        }
+    }
+    return len;
+}
+
+static void hola_on_close(enchufe_conn *conn, int reason)
+{
+    enchufe_conn_log(conn, ENCHUFE_LOG_INFO, "left: %s", enchufe_reason_name(reason));
+}
+
+ENCHUFE_PLUGIN(.name = "hola", .version = "0.1.0",
+               .summary = "answers `hola` with `pues hola`, and `adios` with a goodbye",
+               .conn_size = sizeof(struct client), .counters = counters, .on_open = hola_on_open,
+               .on_data = hola_on_data, .on_close = hola_on_close);

@@ -1,0 +1,63 @@
+"""What all system tests share: where they run, and how long one may take."""
+
+import os
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import server  # noqa: E402
+import settings  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "timeout(seconds): how long one test may take")
+    if not os.access(settings.ENCHUFE, os.X_OK):
+        pytest.exit(f"{settings.ENCHUFE} is not there: run `make` first, or say where with ENCHUFE", 2)
+
+
+def pytest_collection_modifyitems(items):
+    """No test waits for ever, even where a check forgot its own deadline."""
+    for item in items:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(120 * settings.SLOWER))
+
+
+class AsNobody:
+    """Runs the server as a user without rights, from a copy that this user can read."""
+
+    uid = 65534
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.binary = self._copy(settings.ENCHUFE, "enchufe")
+
+    def _copy(self, path, name):
+        target = os.path.join(self.directory, name)
+        if not os.path.exists(target):
+            shutil.copyfile(path, target)
+            os.chmod(target, 0o755)
+        return target
+
+    def plugin(self, name):
+        for path in (settings.plugin_path(name), os.path.join(settings.PLUGINS, name + ".so")):
+            if os.path.exists(path):
+                return self._copy(path, name + ".so")
+        raise FileNotFoundError(name)
+
+    def server(self, config, **keys):
+        return server.Server(config, binary=self.binary, uid=self.uid, **keys)
+
+
+@pytest.fixture
+def as_nobody():
+    """Needs root, which alone can become somebody else."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    with tempfile.TemporaryDirectory(prefix="enchufe-") as directory:
+        os.chmod(directory, 0o755)
+        yield AsNobody(directory)

@@ -1,0 +1,53 @@
+"""What /proc tells about a process."""
+
+import os
+import re
+
+
+def process_state(pid):
+    """The fields of /proc/PID/stat from the state on, or None when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
+            return file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def process_lives(pid, started=None):
+    """Whether the process is there, no zombie, and (with `started`) still the same one."""
+    state = process_state(pid)
+    return state is not None and state[0] not in "ZX" and (started is None or state[19] == started)
+
+
+def processor_seconds(pid):
+    state = process_state(pid)
+    ticks = int(state[11]) + int(state[12]) if state else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def memory_of(pid):
+    """The resident memory of a process in bytes; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="latin-1") as file:
+            found = re.search(r"VmRSS:\s+(\d+) kB", file.read())
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(found.group(1)) * 1024 if found else 0
+
+
+def children_of(pid):
+    found = []
+    for task in _listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/children", encoding="latin-1") as file:
+                found += map(int, file.read().split())
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
+def _listdir(path):
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+        return []

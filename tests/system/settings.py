@@ -1,0 +1,41 @@
+"""Where the server under test is, and how long things may take."""
+
+import os
+import re
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, os.environ.get("ENCHUFE_BUILD", "build"))
+ENCHUFE = os.path.join(ROOT, os.environ.get("ENCHUFE", os.path.join(BUILD, "enchufe")))
+VARIANT = os.environ.get("ENCHUFE_VARIANT", "release")
+PLUGINS = os.path.join(BUILD, "plugins")
+TEST_PLUGINS = os.path.join(BUILD, "tests", "plugins")
+
+SANITIZED = VARIANT in ("asan", "ubsan", "tsan")
+# How much longer things may take, and how much smaller the heaviest tests are, under a sanitizer.
+SLOWER = {"asan": 4, "ubsan": 3, "tsan": 6}.get(VARIANT, 1)
+DEADLINE = 20 * SLOWER
+
+SANITIZER_REPORT = re.compile(
+    r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|LeakSanitizer|runtime error:|UndefinedBehavior")
+
+# For plugins that crash on purpose: the signal must reach the process as it does in a release build.
+LET_CRASH = "handle_segv=0:handle_abort=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:detect_leaks=0"
+
+
+def plugin_path(name):
+    """The path of a plugin under tests/plugins/, for `plugin = PATH`."""
+    return os.path.join(TEST_PLUGINS, name + ".so")
+
+
+def wait_until(condition, what, deadline=DEADLINE):
+    """Polls until condition() is true, and returns what it returned."""
+    end = time.monotonic() + deadline
+    pause = 0.002
+    while True:
+        result = condition()
+        if result:
+            return result
+        assert time.monotonic() < end, f"not within {deadline} s: {what}"
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)

@@ -1,0 +1,166 @@
+"""Plugins that misbehave at loading: older and newer ones load, each other one is one error line that
+names the file and the reason, and the master lives."""
+
+import os
+import re
+import struct
+
+import pytest
+
+from server import Server, let_crash, run, service
+from settings import DEADLINE, SLOWER, plugin_path
+
+
+def refused(tmp_path, plugin, command="check", timeout=DEADLINE):
+    """Returns the one error line about the plugin."""
+    file = tmp_path / "enchufe.ini"
+    file.write_text(service("x", str(plugin)))
+    done = run(command, file, timeout=timeout, env=let_crash())
+    assert done.returncode == 1, done
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    line = done.stderr.rstrip("\n")
+    assert re.match(rf"{re.escape(str(file))}:2: \[x\] plugin: ", line), line
+    assert os.path.basename(plugin) in line
+    return line
+
+
+def good_bytes():
+    with open(plugin_path("eof"), "rb") as file:
+        return file.read()
+
+
+def test_an_older_smaller_plugin_loads_and_serves():
+    with Server(service("load_older")) as server, server.connect("load_older") as client:
+        assert client.ask(b"hola", 4) == b"hola"
+        client.end()
+        assert client.receive_all() == b""
+
+
+def test_a_newer_larger_plugin_loads_and_serves():
+    with Server(service("load_newer", after="!")) as server:
+        with server.connect("load_newer") as client:
+            assert client.ask(b"hola\n", 6) == b"<hola!"
+
+
+def test_options_of_a_newer_plugin_are_checked_and_listed(tmp_path):
+    (tmp_path / "x.ini").write_text(service("load_newer", aftr="!"))
+    done = run("check", tmp_path / "x.ini")
+    assert done.returncode == 1 and re.search(r":4: \[load_newer\] aftr: .*after", done.stderr)
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_another_major_version_is_refused_with_both_versions_and_the_fix(tmp_path, command):
+    line = refused(tmp_path, plugin_path("load_other_major"), command)
+    assert re.search(r"\b2\.0\b|\bABI 2\b|\b2\b", line) and re.search(r"\b1\b|\b1\.0\b", line)
+    assert re.search(r"build|compile", line)
+
+
+def test_a_shared_object_without_a_vtable_is_refused(tmp_path):
+    line = refused(tmp_path, plugin_path("load_no_vtable"))
+    assert "ENCHUFE_PLUGIN" in line or "enchufe_plugin_entry" in line
+
+
+def test_an_unresolved_symbol_is_refused_and_named(tmp_path):
+    line = refused(tmp_path, plugin_path("load_unresolved"))
+    assert "load_unresolved_missing_function" in line
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_crash_in_a_constructor_is_refused(tmp_path, command):
+    line = refused(tmp_path, plugin_path("load_crash"), command)
+    assert re.search(r"SIGABRT|abort|crash", line, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_an_exit_in_a_constructor_is_refused(tmp_path, command):
+    assert re.search(r"exit|ended", refused(tmp_path, plugin_path("load_exit"), command))
+
+
+def test_an_endless_constructor_is_refused_after_a_while(tmp_path):
+    line = refused(tmp_path, plugin_path("load_endless"), timeout=30 * SLOWER)
+    assert re.search(r"time|second|\d+ ?m?s", line)
+
+
+def test_a_file_that_is_no_elf_is_refused(tmp_path):
+    (tmp_path / "text.so").write_text("this is a text, and not a short one\n" * 100)
+    assert re.search(r"shared object|ELF", refused(tmp_path, tmp_path / "text.so"))
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "empty.so").write_bytes(b"")
+    refused(tmp_path, tmp_path / "empty.so")
+
+
+@pytest.mark.parametrize("part", [10, 64, 100, 400, 0.3, 0.5, 0.9])
+def test_a_truncated_plugin_is_refused(tmp_path, part):
+    data = good_bytes()
+    (tmp_path / "cut.so").write_bytes(data[:part if isinstance(part, int) else int(len(data) * part)])
+    refused(tmp_path, tmp_path / "cut.so")
+
+
+def test_a_plugin_for_another_machine_is_refused(tmp_path):
+    data = bytearray(good_bytes())
+    machine, = struct.unpack_from("<H", data, 18)
+    struct.pack_into("<H", data, 18, 183 if machine != 183 else 62)  # aarch64, else x86_64
+    (tmp_path / "other.so").write_bytes(data)
+    assert re.search(r"machine|architecture", refused(tmp_path, tmp_path / "other.so"))
+
+
+def test_a_program_instead_of_a_plugin_is_refused(tmp_path):
+    refused(tmp_path, "/bin/true")
+
+
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.so")
+    assert re.search(r"regular file|FIFO|pipe", refused(tmp_path, tmp_path / "pipe.so"))
+
+
+def test_a_directory_is_refused(tmp_path):
+    (tmp_path / "dir.so").mkdir()
+    assert re.search(r"regular file|directory", refused(tmp_path, tmp_path / "dir.so"))
+
+
+def test_a_plugin_that_may_not_be_read_is_refused(as_nobody):
+    path = as_nobody.plugin("eof")
+    os.chmod(path, 0)
+    with as_nobody.server(service("x", path), wait=False) as server:
+        assert server.process.wait(DEADLINE) == 1
+        assert re.search(r":2: \[x\] plugin: .*eof\.so.*[Pp]ermission", server.log())
+
+
+def test_damaged_plugins_never_take_the_master_down(tmp_path):
+    """Bytes changed here and there: refused with a line, or harmless; never a crash or a hang."""
+    data = good_bytes()
+    for seed in range(20):
+        damaged = bytearray(data)
+        for n in range(4):
+            damaged[(seed * 977 + n * 7919) % min(len(data), 4096)] ^= 0xff
+        (tmp_path / "bad.so").write_bytes(damaged)
+        (tmp_path / "x.ini").write_text(service("x", str(tmp_path / "bad.so")))
+        done = run("check", tmp_path / "x.ini", timeout=60 * SLOWER, env=let_crash())
+        assert done.returncode in (0, 1), (seed, done)
+        assert done.returncode == 0 or "bad.so" in done.stderr, (seed, done)
+
+
+def test_every_bad_plugin_of_a_file_is_named_in_one_run(tmp_path):
+    names = ["load_crash", "load_exit", "load_no_vtable", "load_unresolved", "load_other_major"]
+    (tmp_path / "x.ini").write_text("".join(service(name) for name in names))
+    done = run("check", tmp_path / "x.ini")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == len(names), done.stderr
+    for name, line in zip(names, done.stderr.splitlines()):
+        assert f"[{name}] plugin: " in line
+
+
+def test_a_file_that_is_overwritten_in_place_disturbs_no_server_that_runs(tmp_path):
+    """People use cp. The server runs from a sealed copy."""
+    path = tmp_path / "mine.so"
+    path.write_bytes(good_bytes())
+    with Server(service("x", str(path))) as server:
+        with open(path, "r+b") as file:
+            file.write(b"\0" * len(good_bytes()))
+        for _ in range(3):
+            with server.connect("x") as client:
+                client.send(b"12345")
+                client.end()
+                assert client.receive_all() == b"5 bytes\n"
+        assert not server.lines("worker crashed")
