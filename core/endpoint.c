@@ -191,7 +191,7 @@ void endpoint_list_free(struct endpoint_list *list)
     *list = (struct endpoint_list){ .count = 0 };
 }
 
-/* A list has room for the next power of two, so that a range of all ports is not copied for each. */
+/* Room is a power of two, so that a range of all ports does not copy the list for each. */
 static int append(struct endpoint_list *list, const struct endpoint *endpoint, char *error)
 {
     size_t count = list->count, room = count ? 2 * count : 1;

@@ -53,6 +53,7 @@ struct arguments {
     const char *word; /* the file or plugin; NULL: not said */
     const char *plugin_dir;
     bool debug;
+    bool help;
 };
 
 /* argv[0] is the command. Returns DONE or WRONG_USAGE. */
@@ -60,6 +61,7 @@ static int read_arguments(int argc, char **argv, bool is_run, struct arguments *
 {
     static const struct option options[] = { { "plugin-dir", required_argument, NULL, 'p' },
                                              { "debug", no_argument, NULL, 'd' },
+                                             { "help", no_argument, NULL, 'h' },
                                              { NULL, 0, NULL, 0 } };
     int c;
 
@@ -70,6 +72,8 @@ static int read_arguments(int argc, char **argv, bool is_run, struct arguments *
             arguments->plugin_dir = optarg;
         else if (c == 'd' && is_run)
             arguments->debug = true;
+        else if (c == 'h')
+            arguments->help = true;
         else if (c == ':')
             return wrong_usage("this option needs a value:", argv[optind - 1]);
         else
@@ -218,31 +222,43 @@ static int plugins(const struct arguments *arguments)
     return err == 0 ? DONE : FAILED;
 }
 
-int main(int argc, char **argv)
+/* argv[0] is the command. */
+static int command_main(int argc, char **argv)
 {
     struct arguments arguments;
-    const char *command = argc > 1 ? argv[1] : NULL;
-    int status;
+    const char *command = argv[0];
+    bool is_run = strcmp(command, "run") == 0, is_check = strcmp(command, "check") == 0;
 
-    if (command == NULL)
-        return wrong_usage("what to do is missing: run, check, plugins or call", NULL);
-    if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 || strcmp(command, "help") == 0)
-        return fputs(usage, stdout) < 0 ? FAILED : DONE;
-    if (strcmp(command, "--version") == 0)
-        return printf("enchufe " ENCHUFE_VERSION " (plugin ABI %d.%d)\n", ENCHUFE_ABI_MAJOR,
-                      ENCHUFE_ABI_MINOR) < 0
-                   ? FAILED
-                   : DONE;
     if (strcmp(command, "call") == 0)
-        return call_main(argc - 2, argv + 2);
-    bool is_run = strcmp(command, "run") == 0;
-    if (!is_run && strcmp(command, "check") != 0 && strcmp(command, "plugins") != 0)
+        return call_main(argc - 1, argv + 1);
+    if (!is_run && !is_check && strcmp(command, "plugins") != 0)
         return wrong_usage("unknown command", command);
-    status = read_arguments(argc - 1, argv + 1, is_run, &arguments);
+    int status = read_arguments(argc, argv, is_run, &arguments);
     if (status != DONE)
         return status;
+    if (arguments.help)
+        return fputs(usage, stdout) < 0 ? FAILED : DONE;
     const char *file = arguments.word != NULL ? arguments.word : ENCHUFE_CONFIG;
-    if (is_run)
-        return run(file, &arguments);
-    return *command == 'c' ? check(file, &arguments) : plugins(&arguments);
+    return is_run ? run(file, &arguments) : is_check ? check(file, &arguments) : plugins(&arguments);
+}
+
+int main(int argc, char **argv)
+{
+    const char *first = argc > 1 ? argv[1] : NULL;
+    int status = DONE;
+
+    if (first == NULL)
+        return wrong_usage("what to do is missing: run, check, plugins or call", NULL);
+    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0)
+        fputs(usage, stdout);
+    else if (strcmp(first, "--version") == 0)
+        printf("enchufe " ENCHUFE_VERSION " (plugin ABI %d.%d)\n", ENCHUFE_ABI_MAJOR,
+               ENCHUFE_ABI_MINOR);
+    else
+        status = command_main(argc - 1, argv + 1);
+    if (fflush(stdout) != 0 && status == DONE) {
+        fprintf(stderr, "enchufe: cannot write the output: %s\n", strerror(errno));
+        status = FAILED;
+    }
+    return status;
 }

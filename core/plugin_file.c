@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,9 +63,9 @@ const char *plugin_default_dir(void)
 }
 
 /* Looks at the ELF header, because the dynamic linker's own words on these are short. */
-static const char *check_elf(int fd)
+static const char *check_elf(int fd, off_t size)
 {
-    Elf64_Ehdr header;
+    ElfW(Ehdr) header;
     ssize_t n = pread(fd, &header, sizeof header, 0);
 
     if (n < 4 || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
@@ -76,6 +77,9 @@ static const char *check_elf(int fd)
         return "was built for another kind of machine; build it for this one";
     if (header.e_type != ET_DYN)
         return "is an ELF file but no shared object; build it with cc -shared -fPIC";
+    /* The section headers are what linkers write last; what is missing before them is for the probe. */
+    if (header.e_shoff + (uint64_t)header.e_shnum * header.e_shentsize > (uint64_t)size)
+        return "is cut short: build or copy it again";
     return NULL;
 }
 
@@ -142,7 +146,7 @@ int plugin_file_seal(struct plugin_file *file, const char *path, char error[PLUG
     int from = open_regular(path, &st, error);
     if (from < 0)
         return from;
-    if ((wrong = check_elf(from)) != NULL) {
+    if ((wrong = check_elf(from, st.st_size)) != NULL) {
         close(from);
         return fail(error, path, wrong, ENOEXEC);
     }

@@ -23,7 +23,7 @@ struct event {
 
 enchufe_ref *enchufe_ref_get(enchufe_conn *conn)
 {
-    if (conn->phase == CONN_DEAD)
+    if (conn->phase != CONN_OPEN)
         return NULL;
     if (conn->ref == NULL) {
         enchufe_ref *ref = calloc(1, sizeof *ref);

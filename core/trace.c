@@ -90,7 +90,7 @@ static void on_fatal(int signal, siginfo_t *info, void *context)
 static void on_exit_call(void)
 {
     /* A child that a plugin forked exits too, and means nothing. */
-    if (getpid() == installed_by && !installed->finished && installed->culprit == 0)
+    if (installed != NULL && getpid() == installed_by && !installed->finished && installed->culprit == 0)
         installed->culprit = *trace_here;
 }
 
@@ -126,6 +126,13 @@ void trace_thread_end(void)
         sigaltstack(&none, NULL);
     free(handler_stack);
     handler_stack = NULL;
+}
+
+void trace_uninstall(void)
+{
+    for (size_t i = 0; i < FATAL_COUNT; i++)
+        sigaction(fatal_signals[i], &before[i], NULL);
+    installed = NULL;
 }
 
 int trace_blame(const struct trace *trace, enum callback *callback)

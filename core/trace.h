@@ -60,6 +60,7 @@ static inline void trace_leave(void)
 /* In a worker, once: signal handlers and an exit hook that note down the culprit in trace. Handlers that
  * were there before (a sanitizer's) run afterwards. */
 void trace_install(struct trace *trace);
+void trace_uninstall(void);
 
 /* In each thread that runs plugin code: a stack of its own for the signal handler, so that a stack
  * overflow is noted too. Returns 0 or -ENOMEM. The memory is given back by trace_thread_end(). */

@@ -297,6 +297,7 @@ int worker_run(const struct worker_setup *setup)
     end_services(&worker);
     close(worker.steps_fd);
     setup->trace->finished = 1;
+    trace_uninstall();
     trace_thread(NULL);
     trace_thread_end();
     return 0;

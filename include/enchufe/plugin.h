@@ -301,15 +301,20 @@ typedef struct enchufe_plugin {
 #endif
 
 /* Defines the plugin; once, at file scope:  ENCHUFE_PLUGIN(.name = "echo", .on_data = echo_on_data);
- * In C++ (17 or later) the fields must stand in the order of the struct. */
+ * In C++ (17 or later) the fields must stand in the order of the struct. What is not named is zero, and
+ * compilers that would remark on it are asked not to. */
 #define ENCHUFE_PLUGIN(...)                                                                        \
-    ENCHUFE_EXTERN_C ENCHUFE_EXPORT const enchufe_plugin enchufe_plugin_entry;                         \
-    const enchufe_plugin enchufe_plugin_entry = { .abi_major = ENCHUFE_ABI_MAJOR,                      \
-                                              .abi_minor = ENCHUFE_ABI_MINOR,                      \
-                                              .size = sizeof(enchufe_plugin),                      \
-                                              .option_size = sizeof(enchufe_option),               \
-                                              .framing_size = sizeof(enchufe_framing),             \
-                                              __VA_ARGS__ }
+    ENCHUFE_EXTERN_C ENCHUFE_EXPORT const enchufe_plugin enchufe_plugin_entry;                     \
+    _Pragma("GCC diagnostic push")                                                                 \
+    _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"")                             \
+    const enchufe_plugin enchufe_plugin_entry = { .abi_major = ENCHUFE_ABI_MAJOR,                  \
+                                                  .abi_minor = ENCHUFE_ABI_MINOR,                  \
+                                                  .size = sizeof(enchufe_plugin),                  \
+                                                  .option_size = sizeof(enchufe_option),           \
+                                                  .framing_size = sizeof(enchufe_framing),         \
+                                                  __VA_ARGS__ };                                   \
+    _Pragma("GCC diagnostic pop")                                                                  \
+    ENCHUFE_EXTERN_C const enchufe_plugin enchufe_plugin_entry
 
 /* ---------------------------------------------------------------------------------------------
  * Services and loops

@@ -80,6 +80,7 @@ class Server:
         self.binary = binary or ENCHUFE
         self.uid = uid
         self.process = None
+        self._listening = []
         self._seen = {}
         if crashes:
             self.env.update(let_crash())
@@ -120,6 +121,7 @@ class Server:
         self.pid = self.process.pid
         if self.wait:
             self.wait_for_log(r" ready\b|\"ready\"")
+            self._listening = self._read_listening()
             self.workers()
 
     # -- its log
@@ -184,16 +186,17 @@ class Server:
 
     def endpoints(self, service=None):
         """The endpoints that the log lists, with their real ports, in order."""
+        return [endpoint for name, endpoint in self._listening if service in (None, name)]
+
+    def _read_listening(self):
         found = []
         for line in self.log().splitlines():
             match = re.search(r" listening service=(\S+) endpoint=(\S+)", line)
-            if not match and line.startswith("{"):
-                event = json.loads(line)
-                if event["message"] == "listening":
-                    found.append((event["service"], event["endpoint"]))
-            elif match:
-                found.append((match.group(1), match.group(2)))
-        return [endpoint for name, endpoint in found if service in (None, name)]
+            if match:
+                found.append(match.groups())
+            elif line.startswith("{") and json.loads(line)["message"] == "listening":
+                found.append((json.loads(line)["service"], json.loads(line)["endpoint"]))
+        return found
 
     def endpoint(self, service=None, kind=None):
         matching = [e for e in self.endpoints(service) if kind is None or e.startswith(kind + ":")]
