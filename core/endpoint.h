@@ -1,10 +1,9 @@
-/* Endpoints: parse and print `tcp://HOST:PORT`, `udp://HOST:PORT` and `unix:///path`, and turn
- * addresses into what the socket calls want. Opens nothing; sockets.c does. */
+/* Endpoints: parse and print `tcp://HOST:PORT`, `udp://HOST:PORT` and `unix:///path`. Opens nothing;
+ * sockets.c does. */
 #ifndef ENDPOINT_H
 #define ENDPOINT_H
 
-#include <enchufe/plugin.h>
-#include <sys/socket.h>
+#include "address.h"
 
 /* Room for every text that endpoint_format() makes. */
 #define ENDPOINT_TEXT 160
@@ -42,14 +41,5 @@ bool endpoint_clashes(const struct endpoint *a, const struct endpoint *b);
 
 /* The socket address of an endpoint, to bind or connect to. Returns its length. */
 socklen_t endpoint_to_sockaddr(const struct endpoint *endpoint, struct sockaddr_storage *out);
-
-/* Any other family than IPv4 and IPv6 becomes ENCHUFE_FAMILY_NONE; an IPv4 address in IPv6
- * (::ffff:1.2.3.4) becomes IPv4. */
-void address_from_sockaddr(enchufe_address *out, const struct sockaddr *in);
-
-/* The socket address for `address`; with as_ipv6, an IPv4 address becomes ::ffff:1.2.3.4, as a socket
- * of both families wants it. Returns its length, 0 for ENCHUFE_FAMILY_NONE. */
-socklen_t address_to_sockaddr(const enchufe_address *address, bool as_ipv6,
-                              struct sockaddr_storage *out);
 
 #endif

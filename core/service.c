@@ -81,6 +81,20 @@ static void check_endpoints(const struct enchufe_service *service, struct report
     }
 }
 
+/* Where max_input is said, it lowers the longest message; one of a fixed length has no shorter one. */
+static void check_max_input(const struct enchufe_service *service, struct report *report)
+{
+    const enchufe_framing *framing = service->plugin.v.framing;
+    struct place place = service->config->place;
+
+    if (framing == NULL || framing->type != ENCHUFE_FRAMING_FIXED ||
+        service->max_message == framing->max)
+        return;
+    place.key = "max_input";
+    report_add(report, &place, "plugin %s has messages of %zu bytes: say at least that much",
+               service->plugin.v.name, framing->max);
+}
+
 void service_check(struct enchufe_service *service, struct report *report)
 {
     const enchufe_plugin *v = &service->plugin.v;
@@ -89,6 +103,7 @@ void service_check(struct enchufe_service *service, struct report *report)
     if (service->settings == NULL)
         return; /* the plugin could not be opened */
     check_endpoints(service, report);
+    check_max_input(service, report);
     if (!service->configured || v->check == NULL)
         return;
     before = report->count;

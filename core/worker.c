@@ -288,9 +288,13 @@ int worker_run(const struct worker_setup *setup)
     if (trace_thread_stack() != 0)
         return 1;
     trace_install(setup->trace);
-    if (init_services(&worker) != 0 || start_services(&worker) != 0 || start_loops(&worker) != 0 ||
-        serve(&worker) != 0)
-        return 1; /* threads may be running still: the process's end is theirs */
+    if (init_services(&worker) != 0 || start_services(&worker) != 0) {
+        end_services(&worker);
+        return 1;
+    }
+    /* Where loops run, nothing can be freed, and a plugin may be stuck in one. */
+    if (start_loops(&worker) != 0 || serve(&worker) != 0)
+        _exit(1);
     for (size_t i = 0; i < setup->loops; i++)
         worker_loop_end(&worker.loops[i]);
     free(worker.loops);

@@ -1,0 +1,17 @@
+/* enchufe_address, the contract's address by value, from and to the system's socket addresses. */
+#ifndef ADDRESS_H
+#define ADDRESS_H
+
+#include <enchufe/plugin.h>
+#include <sys/socket.h>
+
+/* Any other family than IPv4 and IPv6 becomes ENCHUFE_FAMILY_NONE; an IPv4 address in IPv6
+ * (::ffff:1.2.3.4) becomes IPv4. */
+void address_from_sockaddr(enchufe_address *out, const struct sockaddr *in);
+
+/* The socket address for `address`; with as_ipv6, an IPv4 address becomes ::ffff:1.2.3.4, as a socket
+ * of both families wants it. Returns its length, 0 for ENCHUFE_FAMILY_NONE. */
+socklen_t address_to_sockaddr(const enchufe_address *address, bool as_ipv6,
+                              struct sockaddr_storage *out);
+
+#endif
