@@ -24,11 +24,12 @@ struct worker {
     size_t service_count; /* initialised */
     size_t started;       /* of them, start() was called */
     struct worker_loop *loops;
+    size_t loop_count;
     int steps_fd;
     uint64_t steps; /* of the current phase that loops have done */
     enum phase phase;
     uint64_t deadline; /* of DRAINING and QUITTING; 0: none */
-    int failure;
+    int status; /* the exit status */
 };
 
 size_t worker_loops_of(const struct service_config *service, size_t loops)
@@ -38,9 +39,12 @@ size_t worker_loops_of(const struct service_config *service, size_t loops)
     return wanted == 0 || wanted > loops ? loops : wanted;
 }
 
-static int failed(const struct worker *worker, const char *text)
+/* Tells the master why this worker fails; only the first reason counts. Returns -EINVAL. */
+static int failed(struct worker *worker, const char *text)
 {
-    channel_send(worker->setup->channel, CHANNEL_FAILED, text, -1);
+    if (worker->status == 0)
+        channel_send(worker->setup->channel, CHANNEL_FAILED, text, -1);
+    worker->status = 1;
     return -EINVAL;
 }
 
@@ -59,7 +63,7 @@ static void detach_signals(void)
 
 /* In a process of its own only. The death signal comes after the change of user, which clears it; the
  * channel's end would tell the same, but not to a worker whose main thread is stuck in a plugin. */
-static int become_worker(const struct worker *worker)
+static int become_worker(struct worker *worker)
 {
     detach_signals();
     int err = privileges_drop(worker->setup->identity);
@@ -139,15 +143,18 @@ static int start_loops(struct worker *worker)
             .setup = setup, .services = worker->services, .index = i, .notify = worker->steps_fd
         };
         int err = worker_loop_start(&worker->loops[i]);
-        if (err != 0)
+        if (err != 0) {
+            worker_loop_end(&worker->loops[i]);
             return failed(worker, strerror(-err));
+        }
+        worker->loop_count++;
     }
     return 0;
 }
 
 static void order_all(struct worker *worker, void (*order)(struct worker_loop *wl))
 {
-    for (size_t i = 0; i < worker->setup->loops; i++)
+    for (size_t i = 0; i < worker->loop_count; i++)
         order(&worker->loops[i]);
 }
 
@@ -170,7 +177,6 @@ static void enter_drain(struct worker *worker)
         return;
     worker->phase = DRAINING;
     worker->deadline = timeout != 0 ? clock_ms() + timeout : 0;
-    worker->steps = 0;
     order_all(worker, worker_loop_drain);
 }
 
@@ -190,19 +196,28 @@ static void next_phase(struct worker *worker)
     }
 }
 
-static int count_steps(struct worker *worker)
+static void count_steps(struct worker *worker)
 {
     uint64_t done = 0;
 
     if (read(worker->steps_fd, &done, sizeof done) < 0)
-        return 0;
+        return;
     worker->steps += done;
-    for (size_t i = 0; i < worker->setup->loops; i++)
-        if (worker->loops[i].failure != 0) {
-            const char *text = worker->loops[i].error;
-            return failed(worker, *text != '\0' ? text : strerror(-worker->loops[i].failure));
-        }
-    return 0;
+    for (size_t i = 0; i < worker->loop_count && worker->status == 0; i++) {
+        const struct worker_loop *wl = &worker->loops[i];
+        if (wl->failure != 0)
+            failed(worker, *wl->error != '\0' ? wl->error : strerror(-wl->failure));
+    }
+    if (worker->status != 0)
+        enter_quit(worker);
+}
+
+static bool all_ended(const struct worker *worker)
+{
+    for (size_t i = 0; i < worker->loop_count; i++)
+        if (!worker->loops[i].ended)
+            return false;
+    return true;
 }
 
 /* ---- orders ---- */
@@ -250,8 +265,7 @@ static int serve(struct worker *worker)
     struct channel_packet packet;
 
     for (;;) {
-        bool ends = worker->phase == DRAINING || worker->phase == QUITTING;
-        if (worker->steps >= setup->loops && ends)
+        if (all_ended(worker))
             return 0;
         if (worker->steps >= setup->loops)
             next_phase(worker);
@@ -264,8 +278,8 @@ static int serve(struct worker *worker)
             enter_quit(worker);
         if (n <= 0)
             continue;
-        if (fds[1].revents != 0 && count_steps(worker) != 0)
-            return -EINVAL;
+        if (fds[1].revents != 0)
+            count_steps(worker);
         if (fds[0].revents != 0) {
             int got = channel_receive(setup->channel, &packet);
             if (got == 0)
@@ -288,21 +302,19 @@ int worker_run(const struct worker_setup *setup)
     if (trace_thread_stack() != 0)
         return 1;
     trace_install(setup->trace);
-    if (init_services(&worker) != 0 || start_services(&worker) != 0) {
-        end_services(&worker);
-        return 1;
-    }
-    /* Where loops run, nothing can be freed, and a plugin may be stuck in one. */
-    if (start_loops(&worker) != 0 || serve(&worker) != 0)
-        _exit(1);
-    for (size_t i = 0; i < setup->loops; i++)
+    if (init_services(&worker) == 0 && start_services(&worker) == 0 && start_loops(&worker) != 0)
+        enter_quit(&worker);
+    if (worker.loop_count != 0 && serve(&worker) != 0)
+        _exit(1); /* a loop is stuck in a plugin: nothing can be freed */
+    for (size_t i = 0; i < worker.loop_count; i++)
         worker_loop_end(&worker.loops[i]);
     free(worker.loops);
     end_services(&worker);
-    close(worker.steps_fd);
-    setup->trace->finished = 1;
+    if (worker.steps_fd >= 0)
+        close(worker.steps_fd);
+    setup->trace->finished = worker.status == 0;
     trace_uninstall();
     trace_thread(NULL);
     trace_thread_end();
-    return 0;
+    return worker.status;
 }

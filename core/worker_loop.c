@@ -15,7 +15,8 @@ struct order {
 
 static void step_done(struct worker_loop *wl, int err)
 {
-    wl->failure = err;
+    if (wl->failure == 0)
+        wl->failure = err;
     (void)!write(wl->notify, &(uint64_t){ 1 }, sizeof(uint64_t));
 }
 
@@ -171,13 +172,17 @@ static void *run(void *arg)
         fail(wl, &wl->services[0], "cannot start a loop", err);
     else
         err = start_places(wl);
+    if (err != 0)
+        loop_stop(wl->loop); /* it still runs, to dispose of orders on their way */
+    int broken = loop_run(wl->loop);
     if (err == 0)
-        err = loop_run(wl->loop);
+        err = broken;
     for (size_t i = 0; i < wl->setup->service_count; i++)
         if (wl->places[i].service != NULL)
             service_loop_stop(&wl->places[i]);
     trace_thread(NULL);
     trace_thread_end();
+    wl->ended = true;
     step_done(wl, err);
     return NULL;
 }

@@ -14,9 +14,10 @@ struct worker_loop {
     size_t index;
     struct loop *loop;
     pthread_t thread;
-    int notify;          /* an eventfd: one step done (started, listening, ended) */
-    _Atomic int failure; /* 0, or the negative errno of the step */
-    char error[256];     /* what failed; written before notify */
+    int notify;          /* an eventfd, written when a step is done: started, listening, ended */
+    _Atomic int failure; /* 0, or the negative errno of what failed first */
+    char error[256];     /* and in words; written before failure */
+    _Atomic bool ended;  /* the thread is at its end */
 
     /* the thread's own */
     struct enchufe_loop *places; /* one for each service; service NULL: not on this loop */
@@ -28,8 +29,8 @@ struct worker_loop {
     bool draining;
 };
 
-/* Starts the thread, which calls loop_start of the services. Returns 0 or -errno; then one step follows,
- * on `notify`. worker_loop_end() is due in both cases. */
+/* Starts the thread, which calls loop_start of the services: a step. Returns 0 or -errno;
+ * worker_loop_end() is due in both cases. */
 int worker_loop_start(struct worker_loop *wl);
 
 /* Orders, from the worker's main thread: accept (a step follows); serve what is there and end; end. The
@@ -38,7 +39,7 @@ void worker_loop_listen(struct worker_loop *wl);
 void worker_loop_drain(struct worker_loop *wl);
 void worker_loop_quit(struct worker_loop *wl);
 
-/* Joins an ended thread and frees what it had. */
+/* Joins a thread that has ended or will, and frees what it had. */
 void worker_loop_end(struct worker_loop *wl);
 
 #endif
