@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 
 import pytest
 
@@ -53,6 +54,11 @@ def test_the_ready_line_comes_after_every_endpoint_and_counts_them():
 LEVELS = ["error", "warning", "info", "debug"]
 
 
+def is_listening(path):
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path) == 0
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_only_lines_of_the_level_and_above_are_written(level, log_format):
@@ -61,7 +67,7 @@ def test_only_lines_of_the_level_and_above_are_written(level, log_format):
     config += service("logger", listen="unix://{dir}/x.sock")
     with Server(config, wait=False) as server:
         path = os.path.join(server.directory, "x.sock")
-        wait_until(lambda: os.path.exists(path), "the socket")
+        wait_until(lambda: is_listening(path), "the server to listen")
         with server.connect(endpoint="unix://" + path) as client:
             answers = {client.ask_line(f"{each} of {each}") for each in LEVELS}
             assert answers == {"debug\n" if level == "debug" else "logged\n"}
