@@ -66,8 +66,8 @@ static int accept_one(struct acceptor *acceptor)
     struct sockaddr_storage from;
     socklen_t len = sizeof from;
     enchufe_address peer = { .family = ENCHUFE_FAMILY_NONE };
-    int fd = accept4(acceptor->source.fd, (struct sockaddr *)&from, &len,
-                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd =
+        accept4(acceptor->source.fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd < 0)
         return errno;
@@ -108,7 +108,8 @@ static void ready(struct loop_source *source, uint32_t events)
         pause_accepting(acceptor, err);
 }
 
-int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, int fd, bool is_ip, bool shared)
+int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, int fd, bool is_ip,
+                   bool shared)
 {
     *acceptor = (struct acceptor){
         .source = { .fd = fd, .ready = ready },

@@ -7,14 +7,15 @@
 struct acceptor {
     struct loop_source source;
     struct enchufe_loop *at;
-    struct timer pause;  /* while the system lacks descriptors or memory */
-    uint32_t events;     /* what is watched while not paused */
+    struct timer pause; /* while the system lacks descriptors or memory */
+    uint32_t events;    /* what is watched while not paused */
     bool is_ip;
 };
 
 /* Watches the listening socket fd, which stays the caller's. shared: other loops wait on the same socket.
  * Returns 0 or -errno. */
-int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, int fd, bool is_ip, bool shared);
+int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, int fd, bool is_ip,
+                   bool shared);
 
 /* Accepts what is queued and then shuts the socket, for all who share it: from then on clients are
  * refused rather than left waiting. */

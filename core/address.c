@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 const char *enchufe_address_format(const enchufe_address *address, char *text, size_t size)
 {
     char ip[INET6_ADDRSTRLEN];

@@ -44,10 +44,9 @@ int channel_receive(int end, struct channel_packet *packet)
     struct iovec parts[] = { { .iov_base = &packet->type, .iov_len = 1 },
                              { .iov_base = packet->text, .iov_len = sizeof packet->text - 1 } };
     union control control;
-    struct msghdr header = { .msg_iov = parts,
-                             .msg_iovlen = 2,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof control };
+    struct msghdr header = {
+        .msg_iov = parts, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof control
+    };
     ssize_t n;
 
     packet->fd = -1;

@@ -16,14 +16,6 @@
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
 /* plugin and listen, the table's keys, NULL. Filled once, by the single-threaded start. */
-const char *const *config_service_keys(void)
-{
-    static const char *keys[32] = { "plugin", "listen" };
-
-    for (size_t i = 0; !keys[2 + i] && config_service_table[i].name; i++)
-        keys[2 + i] = config_service_table[i].name;
-    return keys;
-}
 
 /* ---------------------------------------------------------- [server] and what it includes */
 
@@ -372,4 +364,11 @@ void config_free(struct config *config)
     free(config->memory);
     free(config->file);
     free(config);
+}
+
+size_t config_loops(const struct service_config *service, size_t loops)
+{
+    size_t wanted = (size_t)service->limits.threads;
+
+    return wanted == 0 || wanted > loops ? loops : wanted;
 }

@@ -25,7 +25,7 @@ struct server_config {
 /* What a section of its own or [defaults] can say of every service. */
 struct service_limits {
     bool isolate;
-    int64_t threads; /* 0: as many loops as its worker has */
+    int64_t threads;         /* 0: as many loops as its worker has */
     int64_t max_connections; /* 0: no limit */
     uint64_t idle_timeout;   /* 0: never */
     uint64_t write_timeout;  /* 0: never */
@@ -42,8 +42,8 @@ struct listen_config {
 
 struct service_config {
     const char *name;
-    struct place place;        /* of the section's header */
-    const char *plugin;        /* as said: a name, or a path made absolute; NULL after an error */
+    struct place place; /* of the section's header */
+    const char *plugin; /* as said: a name, or a path made absolute; NULL after an error */
     bool plugin_is_path;
     struct place plugin_place;
     struct listen_config *listens;
@@ -58,7 +58,7 @@ struct config {
     struct server_config server;
     struct service_config *services;
     size_t service_count;
-    size_t endpoint_count; /* of all services */
+    size_t endpoint_count;        /* of all services */
     struct config_memory *memory; /* what the strings live in */
 };
 
@@ -67,8 +67,7 @@ struct config {
 struct config *config_read(const char *file, struct report *report);
 void config_free(struct config *config);
 
-/* The names of the keys that the server itself knows in a service section, NULL-terminated: what an
- * unknown plugin option may have meant. */
-const char *const *config_service_keys(void);
+/* How many loops a service uses in a worker with that many. */
+size_t config_loops(const struct service_config *service, size_t loops);
 
 #endif

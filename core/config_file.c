@@ -2,6 +2,7 @@
  * without a section, sections that come twice, values that go on where they may not. */
 #include "config_file.h"
 #include "config.h"
+#include "config_keys.h"
 #include "inifile.h"
 
 #include <errno.h>

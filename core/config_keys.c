@@ -138,3 +138,12 @@ const enchufe_option config_service_table[] = {
       .help = "connections that wait to be accepted" },
     { .name = NULL },
 };
+
+const char *const *config_service_keys(void)
+{
+    static const char *keys[32] = { "plugin", "listen" };
+
+    for (size_t i = 0; !keys[2 + i] && config_service_table[i].name; i++)
+        keys[2 + i] = config_service_table[i].name;
+    return keys;
+}

@@ -11,4 +11,8 @@ extern const enchufe_option config_server_table[];
  * starts with a copy of the defaults. The keys plugin and listen are config.c's. */
 extern const enchufe_option config_service_table[];
 
+/* The names of the keys that the server itself knows in a service section, NULL-terminated: what an
+ * unknown plugin option may have meant. */
+const char *const *config_service_keys(void);
+
 #endif

@@ -9,8 +9,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define CONN_OF(pointer, member) \
-    ((struct enchufe_conn *)((char *)(pointer) - offsetof(struct enchufe_conn, member)))
+#define CONN_OF(pointer, member)                                                                   \
+    ((struct enchufe_conn *)((char *)(pointer)-offsetof(struct enchufe_conn, member)))
 
 void conn_later(struct enchufe_conn *conn)
 {
@@ -138,7 +138,7 @@ static void hangup(struct enchufe_conn *conn)
     getsockopt(conn->source.fd, SOL_SOCKET, SO_ERROR, &error, &len);
     if (error != 0 || conn->eof || conn->out.len != 0)
         conn_close(conn, conn->phase == CONN_FLUSHING && conn->out.len == 0 ? conn->reason
-                                                                           : ENCHUFE_CLOSED_RESET);
+                                                                            : ENCHUFE_CLOSED_RESET);
     else
         conn->hung_up = true;
 }
@@ -174,8 +174,7 @@ static void expire(struct timer *timer)
         return;
     conn->busy = true;
     if (conn->write_deadline <= now) {
-        conn_close(conn, conn->phase == CONN_LINGERING ? conn->reason
-                                                       : ENCHUFE_CLOSED_SLOW_READER);
+        conn_close(conn, conn->phase == CONN_LINGERING ? conn->reason : ENCHUFE_CLOSED_SLOW_READER);
     } else if (idle_deadline(conn) <= now) {
         conn_close(conn, ENCHUFE_CLOSED_IDLE);
     } else if (conn->plugin_deadline <= now) {

@@ -48,15 +48,15 @@ struct enchufe_conn {
     uint32_t scanned;                  /* by the framing, of the input that is kept */
     uint8_t phase;                     /* enum conn_phase */
     uint8_t reason;                    /* enum enchufe_reason */
-    bool busy;      /* in a callback or on the way to one: output is flushed right after */
-    bool paused;    /* by the plugin */
-    bool above;     /* output passed the high-water mark and is not yet below the low one */
-    bool blocked;   /* the system took no more output: waiting for EPOLLOUT */
-    bool held;      /* input is kept that the plugin has not been offered, because of paused or above */
-    bool eof;       /* the client ended its side */
-    bool eof_told;  /* and the plugin knows */
-    bool hung_up;   /* not watched: the client is gone, and there is nothing to read for now */
-    bool draining;  /* on_drain was called */
+    bool busy;    /* in a callback or on the way to one: output is flushed right after */
+    bool paused;  /* by the plugin */
+    bool above;   /* output passed the high-water mark and is not yet below the low one */
+    bool blocked; /* the system took no more output: waiting for EPOLLOUT */
+    bool held; /* input is kept that the plugin has not been offered, because of paused or above */
+    bool eof;  /* the client ended its side */
+    bool eof_told; /* and the plugin knows */
+    bool hung_up;  /* not watched: the client is gone, and there is nothing to read for now */
+    bool draining; /* on_drain was called */
     alignas(max_align_t) unsigned char state[]; /* the plugin's conn_size bytes */
 };
 

@@ -1,7 +1,7 @@
 /* The one way out of a connection. */
 #include "conn.h"
+#include "conn_ref.h"
 #include "log.h"
-#include "ref.h"
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -62,7 +62,8 @@ static void flush(struct datagram_batch *batch)
         if (n > 0)
             sent += (unsigned)n;
         else if (errno == EAGAIN || errno == EWOULDBLOCK)
-            failed = batch->out_count - sent; /* a full network loses datagrams, here as elsewhere */
+            failed =
+                batch->out_count - sent; /* a full network loses datagrams, here as elsewhere */
         else if (errno != EINTR)
             failed++; /* this one cannot be sent; the next may */
     }
@@ -187,9 +188,8 @@ static void read_local(const struct msghdr *header, enchufe_address *local)
         if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             struct in6_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof info);
-            *(struct sockaddr_in6 *)&address = (struct sockaddr_in6){
-                .sin6_family = AF_INET6, .sin6_addr = info.ipi6_addr
-            };
+            *(struct sockaddr_in6 *)&address =
+                (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_addr = info.ipi6_addr };
             if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
                 ((struct sockaddr_in6 *)&address)->sin6_scope_id = info.ipi6_ifindex;
         } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
@@ -256,8 +256,8 @@ static int handle_batch(struct datagram_socket *socket)
 static void ready(struct loop_source *source, uint32_t events)
 {
     (void)events;
-    handle_batch((struct datagram_socket *)((char *)source -
-                                            offsetof(struct datagram_socket, source)));
+    handle_batch(
+        (struct datagram_socket *)((char *)source - offsetof(struct datagram_socket, source)));
 }
 
 /* ---- life ---- */

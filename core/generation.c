@@ -1,7 +1,6 @@
 /* Loading a configuration with all that it names. */
 #include "generation.h"
 #include "probe.h"
-#include "worker.h"
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -72,8 +71,7 @@ static size_t processors(void)
 static void add_to_group(struct generation *generation, struct group *group, size_t service)
 {
     group->services[group->service_count++] = service;
-    generation->loops[service] =
-        worker_loops_of(&generation->config->services[service], group->loops);
+    generation->loops[service] = config_loops(&generation->config->services[service], group->loops);
 }
 
 /* Services share the worker `main`; each that is isolated has one of its own. */

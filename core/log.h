@@ -24,13 +24,14 @@ struct log_field {
 };
 
 /* LOG_FIELD_MS: milliseconds; text prints `2.001s`, JSON seconds as a number: 2.001. */
-#define LOG_STR(field, text) \
+#define LOG_STR(field, text)                                                                       \
     ((struct log_field){ .name = (field), .type = LOG_FIELD_STRING, .value.string = (text) })
-#define LOG_NUM(field, n) \
-    ((struct log_field){ .name = (field), .type = LOG_FIELD_UNSIGNED, .value.number = (uint64_t)(n) })
-#define LOG_INT(field, n) \
+#define LOG_NUM(field, n)                                                                          \
+    ((struct log_field){                                                                           \
+        .name = (field), .type = LOG_FIELD_UNSIGNED, .value.number = (uint64_t)(n) })
+#define LOG_INT(field, n)                                                                          \
     ((struct log_field){ .name = (field), .type = LOG_FIELD_SIGNED, .value.integer = (n) })
-#define LOG_DURATION(field, ms) \
+#define LOG_DURATION(field, ms)                                                                    \
     ((struct log_field){ .name = (field), .type = LOG_FIELD_MS, .value.number = (ms) })
 
 /* Before any thread, or again at any time. fd is borrowed; its number may stay for ever, since a file
@@ -41,12 +42,12 @@ void log_setup(int fd, int level, enum log_format format);
  * text: `2026-11-22T14:55:00.123Z info closed service=echo in=4`
  * JSON: {"time":"2026-11-22T14:55:00.123Z","level":"info","message":"closed","service":"echo","in":4}
  * In text a value with blanks, quotes or control characters is quoted and escaped. Any thread. */
-#define log_event(level, message, ...)                                                            \
-    do {                                                                                          \
-        if (enchufe_log_enabled(level)) {                                                         \
-            const struct log_field log_fields_[] = { __VA_ARGS__ };                               \
-            log_write((level), (message), log_fields_, sizeof log_fields_ / sizeof *log_fields_); \
-        }                                                                                         \
+#define log_event(level, message, ...)                                                             \
+    do {                                                                                           \
+        if (enchufe_log_enabled(level)) {                                                          \
+            const struct log_field log_fields_[] = { __VA_ARGS__ };                                \
+            log_write((level), (message), log_fields_, sizeof log_fields_ / sizeof *log_fields_);  \
+        }                                                                                          \
     } while (0)
 
 void log_write(int level, const char *message, const struct log_field *fields, size_t count);

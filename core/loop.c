@@ -70,7 +70,8 @@ uint64_t loop_tick(struct loop *loop)
 
 static void clock_ready(struct loop_source *source, uint32_t events)
 {
-    struct loop_inner *in = (struct loop_inner *)((char *)source - offsetof(struct loop_inner, clock));
+    struct loop_inner *in =
+        (struct loop_inner *)((char *)source - offsetof(struct loop_inner, clock));
     struct loop *loop = in->loop;
     uint64_t times;
 
@@ -102,7 +103,8 @@ static void run_inbox(struct loop_inner *in, bool last)
 
 static void bell_ready(struct loop_source *source, uint32_t events)
 {
-    struct loop_inner *in = (struct loop_inner *)((char *)source - offsetof(struct loop_inner, bell));
+    struct loop_inner *in =
+        (struct loop_inner *)((char *)source - offsetof(struct loop_inner, bell));
     uint64_t times;
 
     (void)events;
@@ -263,9 +265,9 @@ struct loop *loop_create(void)
     loop->input = malloc(LOOP_INPUT_SIZE + 1);
     loop->output = malloc(LOOP_OUTPUT_SIZE);
     in->epoll = epoll_create1(EPOLL_CLOEXEC);
-    in->clock = (struct loop_source){
-        .fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), .ready = clock_ready
-    };
+    in->clock =
+        (struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
+                              .ready = clock_ready };
     in->bell =
         (struct loop_source){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), .ready = bell_ready };
     if (loop->input == NULL || loop->output == NULL || in->epoll < 0 || in->clock.fd < 0 ||

@@ -211,8 +211,7 @@ static int list_plugins(const char *dir)
 
 static int plugins(const struct arguments *arguments)
 {
-    const char *dir =
-        arguments->plugin_dir != NULL ? arguments->plugin_dir : plugin_default_dir();
+    const char *dir = arguments->plugin_dir != NULL ? arguments->plugin_dir : plugin_default_dir();
 
     if (arguments->word == NULL)
         return list_plugins(dir);
@@ -239,7 +238,9 @@ static int command_main(int argc, char **argv)
     if (arguments.help)
         return fputs(usage, stdout) < 0 ? FAILED : DONE;
     const char *file = arguments.word != NULL ? arguments.word : ENCHUFE_CONFIG;
-    return is_run ? run(file, &arguments) : is_check ? check(file, &arguments) : plugins(&arguments);
+    return is_run     ? run(file, &arguments)
+           : is_check ? check(file, &arguments)
+                      : plugins(&arguments);
 }
 
 int main(int argc, char **argv)

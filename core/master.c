@@ -49,15 +49,14 @@ static void log_served(const struct generation *generation)
     for (size_t i = 0; i < generation->config->service_count; i++) {
         struct stats sum;
         stats_sum(generation->counters, i, &sum);
-        log_event(ENCHUFE_LOG_INFO, "served",
-                  LOG_STR("service", generation->config->services[i].name),
-                  LOG_NUM("opened", sum.opened), LOG_NUM("closed", sum.closed),
-                  LOG_NUM("refused", sum.reasons[ENCHUFE_CLOSED_LIMIT]),
-                  LOG_NUM("bytes_in", sum.bytes_in), LOG_NUM("bytes_out", sum.bytes_out),
-                  LOG_NUM("datagrams_in", sum.datagrams_in),
-                  LOG_NUM("datagrams_out", sum.datagrams_out),
-                  LOG_NUM("datagrams_unsent", sum.datagrams_unsent),
-                  LOG_NUM("datagrams_dropped", sockets_dropped(&generation->sockets, i)));
+        log_event(
+            ENCHUFE_LOG_INFO, "served", LOG_STR("service", generation->config->services[i].name),
+            LOG_NUM("opened", sum.opened), LOG_NUM("closed", sum.closed),
+            LOG_NUM("refused", sum.reasons[ENCHUFE_CLOSED_LIMIT]),
+            LOG_NUM("bytes_in", sum.bytes_in), LOG_NUM("bytes_out", sum.bytes_out),
+            LOG_NUM("datagrams_in", sum.datagrams_in), LOG_NUM("datagrams_out", sum.datagrams_out),
+            LOG_NUM("datagrams_unsent", sum.datagrams_unsent),
+            LOG_NUM("datagrams_dropped", sockets_dropped(&generation->sockets, i)));
     }
 }
 
@@ -111,15 +110,25 @@ static void signal_ready(struct loop_source *source, uint32_t events)
     (void)events;
     while (read(source->fd, &info, sizeof info) == sizeof info) {
         switch (info.ssi_signo) {
-        case SIGCHLD: supervisor_reap(master->supervisor); break;
-        case SIGTERM: leave(master, false); break;
-        case SIGINT:
-        case SIGQUIT: leave(master, true); break;
-        case SIGUSR1: reopen_log(master); break;
-        case SIGHUP:
-            log_line(ENCHUFE_LOG_WARNING, "reload is not there yet: the configuration stays as it is");
+        case SIGCHLD:
+            supervisor_reap(master->supervisor);
             break;
-        default: break;
+        case SIGTERM:
+            leave(master, false);
+            break;
+        case SIGINT:
+        case SIGQUIT:
+            leave(master, true);
+            break;
+        case SIGUSR1:
+            reopen_log(master);
+            break;
+        case SIGHUP:
+            log_line(ENCHUFE_LOG_WARNING,
+                     "reload is not there yet: the configuration stays as it is");
+            break;
+        default:
+            break;
         }
     }
 }
@@ -164,10 +173,9 @@ static void workers_gone(void *context)
 
 static int run_workers(struct master *master)
 {
-    const struct supervisor_events events = { .ready = workers_ready,
-                                              .failed = workers_failed,
-                                              .gone = workers_gone,
-                                              .context = master };
+    const struct supervisor_events events = {
+        .ready = workers_ready, .failed = workers_failed, .gone = workers_gone, .context = master
+    };
     int err = loop_watch(master->loop, &master->signals, EPOLLIN);
 
     if (err != 0)

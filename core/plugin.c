@@ -51,11 +51,12 @@ static void *load(const struct plugin_file *file, bool from_path, char *reason, 
     return handle;
 }
 
-static int copy_tables(struct plugin *plugin, const enchufe_plugin *theirs, char error[PLUGIN_ERROR])
+static int copy_tables(struct plugin *plugin, const enchufe_plugin *theirs,
+                       char error[PLUGIN_ERROR])
 {
     enchufe_plugin *v = &plugin->v;
-    size_t size = theirs->option_size < sizeof(enchufe_option) ? theirs->option_size
-                                                               : sizeof(enchufe_option);
+    size_t size =
+        theirs->option_size < sizeof(enchufe_option) ? theirs->option_size : sizeof(enchufe_option);
     size_t count = 0;
 
     if (v->options != NULL) {
@@ -112,7 +113,8 @@ static int check_contract(struct plugin *plugin, char error[PLUGIN_ERROR])
     if (v->framing == NULL && v->on_message != NULL)
         return refuse(plugin, error, "has on_message, but no framing");
     if (v->framing != NULL && v->on_data != NULL)
-        return refuse(plugin, error, "has both on_data and a framing: on_message gets the messages");
+        return refuse(plugin, error,
+                      "has both on_data and a framing: on_message gets the messages");
     if (v->on_data == NULL && v->on_message == NULL && v->on_datagram == NULL)
         return refuse(plugin, error, "has none of on_data, on_message and on_datagram");
     if (v->options != NULL &&
@@ -132,7 +134,8 @@ int plugin_open(struct plugin *plugin, const struct plugin_file *file, bool from
         return refuse(plugin, error, "cannot be loaded: %s", reason);
     const enchufe_plugin *theirs = dlsym(handle, ENCHUFE_PLUGIN_SYMBOL);
     if (theirs == NULL)
-        return refuse(plugin, error, "is a shared object, but no plugin: it has no ENCHUFE_PLUGIN()");
+        return refuse(plugin, error,
+                      "is a shared object, but no plugin: it has no ENCHUFE_PLUGIN()");
     if (theirs->abi_major != ENCHUFE_ABI_MAJOR)
         return refuse(plugin, error,
                       "was built for ABI %u.%u and this server speaks %d.%d: build it again with "

@@ -100,8 +100,8 @@ static int open_regular(const char *path, struct stat *st, char error[PLUGIN_ERR
         return -err;
     }
     if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode)) {
-        const char *what = S_ISDIR(st->st_mode) ? "is a directory, not a shared object"
-                                                : "is not a regular file";
+        const char *what =
+            S_ISDIR(st->st_mode) ? "is a directory, not a shared object" : "is not a regular file";
         close(fd);
         return fail(error, path, what, EINVAL);
     }

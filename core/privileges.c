@@ -69,7 +69,8 @@ int privileges_find(const struct config *config, struct identity *identity, stru
     }
     if (geteuid() != 0 && (identity->uid != geteuid() || identity->gid != getegid())) {
         place.key = server->user != NULL ? "user" : "group";
-        report_add(report, &place, "only root can change who the server is: start it as root, or "
+        report_add(report, &place,
+                   "only root can change who the server is: start it as root, or "
                    "remove the key");
         return -EINVAL;
     }

@@ -113,7 +113,9 @@ static void describe(int fd, const struct plugin_file *file, bool options)
     if (out == NULL)
         return;
     fprintf(out, "%-16s %-8s %-14s %s\n", v->name, v->version != NULL ? v->version : "-",
-            !streams ? "udp" : v->on_datagram != NULL ? "tcp, unix, udp" : "tcp, unix",
+            !streams                 ? "udp"
+            : v->on_datagram != NULL ? "tcp, unix, udp"
+                                     : "tcp, unix",
             v->summary != NULL ? v->summary : "");
     if (options && v->options != NULL && v->options[0].name != NULL)
         options_print(out, v->options);
@@ -202,8 +204,8 @@ static void reap(struct child *child, bool done, bool hung, char *words, size_t 
         snprintf(words, size, "crashed %s (SIG%s)", where,
                  sigabbrev_np(caught != 0 ? caught : WTERMSIG(status)));
     else if (!done)
-        snprintf(words, size, "ended the process %s (exit status %d); a plugin has to return", where,
-                 WEXITSTATUS(status));
+        snprintf(words, size, "ended the process %s (exit status %d); a plugin has to return",
+                 where, WEXITSTATUS(status));
     close(child->fd);
     trace_destroy(child->trace);
 }
@@ -218,8 +220,8 @@ static void add_error(struct report *report, struct packet *packet)
 }
 
 /* One child, from service `first` on. Returns the service to go on with, or a negative errno. */
-static ssize_t probe_some(const struct config *config, struct plugin_file *const *files, size_t first,
-                          struct report *report)
+static ssize_t probe_some(const struct config *config, struct plugin_file *const *files,
+                          size_t first, struct report *report)
 {
     struct child child;
     struct packet packet;
@@ -246,8 +248,8 @@ static ssize_t probe_some(const struct config *config, struct plugin_file *const
         return (ssize_t)config->service_count;
     if (current < (ssize_t)first)
         return -ECHILD; /* it died before it opened anything */
-    report_add(report, &config->services[current].plugin_place, "plugin %s %s", files[current]->path,
-               words);
+    report_add(report, &config->services[current].plugin_place, "plugin %s %s",
+               files[current]->path, words);
     return current + 1;
 }
 

@@ -6,6 +6,7 @@
 #include <enchufe/plugin.h>
 
 /* REASON(number's name, name in logs and counters, what a person would say) */
+/* clang-format off */
 #define REASONS(REASON)                                                                         \
     REASON(BY_CLIENT, "closed-by-client", "the client closed")                                  \
     REASON(BY_PLUGIN, "closed-by-plugin", "the service closed")                                 \
@@ -22,6 +23,7 @@
     REASON(SHUTDOWN, "shutdown", "the server ended")                                            \
     REASON(PLUGIN_ERROR, "plugin-error", "the service broke the contract of plugins")           \
     REASON(LIMIT, "limit", "max_connections were open already")
+/* clang-format on */
 
 /* Numbers run from 1, so a table indexed by reason has one row more. */
 #define REASON_PLUS_ONE(name, word, text) +1

@@ -31,7 +31,8 @@ struct report {
 /* Adds an error. Of a report that cannot grow the line goes to standard error at once. */
 void report_add(struct report *report, const struct place *place, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void report_addv(struct report *report, const struct place *place, const char *format, va_list args);
+void report_addv(struct report *report, const struct place *place, const char *format,
+                 va_list args);
 
 /* Adds an error whose line is made already (it came from the probe child). */
 void report_add_line(struct report *report, const char *file, unsigned line, const char *text);

@@ -1,5 +1,6 @@
 /* Services: from a section and a plugin to something that can be called. */
 #include "service.h"
+#include "config_keys.h"
 #include "framing.h"
 #include "log.h"
 #include <errno.h>
@@ -35,8 +36,9 @@ static void set_limits(struct enchufe_service *service)
         service->max_input = service->max_message + extra;
 }
 
-int service_init(struct enchufe_service *service, const struct service_config *config, uint32_t index,
-                 const struct plugin_file *file, bool from_path, struct report *report)
+int service_init(struct enchufe_service *service, const struct service_config *config,
+                 uint32_t index, const struct plugin_file *file, bool from_path,
+                 struct report *report)
 {
     char error[PLUGIN_ERROR];
 

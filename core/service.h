@@ -14,10 +14,10 @@ struct enchufe_loop {
     struct loop *loop;
     struct enchufe_service *service;
     struct stats *stats;
-    void *state;                  /* the plugin's loop_size bytes */
-    struct enchufe_conn *conns;   /* every connection, newest first */
-    size_t conn_count;            /* of this service and loop */
-    struct datagram_socket *udp;  /* its datagram sockets, newest first */
+    void *state;                              /* the plugin's loop_size bytes */
+    struct enchufe_conn *conns;               /* every connection, newest first */
+    size_t conn_count;                        /* of this service and loop */
+    struct datagram_socket *udp;              /* its datagram sockets, newest first */
     void (*emptied)(struct enchufe_loop *at); /* if set: called when the last connection ended */
     void *owner;                              /* of emptied */
 };
@@ -31,17 +31,18 @@ struct enchufe_service {
     void *settings;
     void *state; /* the plugin's service_size bytes */
     struct stats_table *counters;
-    bool configured;       /* the plugin is open and its options were parsed */
-    struct report *report; /* only during check */
-    size_t max_input;      /* bytes of input kept */
-    size_t max_message;    /* of the framing */
+    bool configured;                /* the plugin is open and its options were parsed */
+    struct report *report;          /* only during check */
+    size_t max_input;               /* bytes of input kept */
+    size_t max_message;             /* of the framing */
     int64_t server_max_connections; /* of the whole server; 0: no limit */
 };
 
 /* Opens the plugin of a service and parses its options. Everything wrong goes to report. Returns 0 or a
  * negative errno; service_free() is due in both cases. */
-int service_init(struct enchufe_service *service, const struct service_config *config, uint32_t index,
-                 const struct plugin_file *file, bool from_path, struct report *report);
+int service_init(struct enchufe_service *service, const struct service_config *config,
+                 uint32_t index, const struct plugin_file *file, bool from_path,
+                 struct report *report);
 
 /* Whether the plugin can serve the section's endpoints and, where they could be parsed, likes its options
  * (check). Errors go to report. */
@@ -60,13 +61,13 @@ void service_loop_stop(struct enchufe_loop *at);
 /* Calls a callback that the plugin has, noted in the trace:
  *   service_call(service, on_open, conn);
  * For one that returns something, wrap the call itself in trace_enter and trace_leave. */
-#define service_call(service, callback, ...)                            \
-    do {                                                                \
-        if ((service)->plugin.v.callback != NULL) {                     \
-            trace_enter((service)->index, CALLBACK_##callback);         \
-            (service)->plugin.v.callback(__VA_ARGS__);                  \
-            trace_leave();                                              \
-        }                                                               \
+#define service_call(service, callback, ...)                                                       \
+    do {                                                                                           \
+        if ((service)->plugin.v.callback != NULL) {                                                \
+            trace_enter((service)->index, CALLBACK_##callback);                                    \
+            (service)->plugin.v.callback(__VA_ARGS__);                                             \
+            trace_leave();                                                                         \
+        }                                                                                          \
     } while (0)
 
 #endif

@@ -51,8 +51,8 @@ static void set_options(int fd, const struct endpoint *endpoint)
 
 static int create_socket(struct endpoint *endpoint)
 {
-    int type = (endpoint->kind == ENCHUFE_UDP ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK |
-               SOCK_CLOEXEC;
+    int type =
+        (endpoint->kind == ENCHUFE_UDP ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
     struct sockaddr_storage address;
 
     endpoint_to_sockaddr(endpoint, &address);
@@ -91,7 +91,8 @@ static int bind_one(struct endpoint *endpoint, bool first)
     if (first && endpoint->kind != ENCHUFE_UNIX) {
         set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
         len = sizeof address;
-        if (endpoint->address.port == 0 && getsockname(fd, (struct sockaddr *)&address, &len) == 0) {
+        if (endpoint->address.port == 0 &&
+            getsockname(fd, (struct sockaddr *)&address, &len) == 0) {
             enchufe_address real;
             address_from_sockaddr(&real, (struct sockaddr *)&address);
             endpoint->address.port = real.port;
@@ -133,11 +134,15 @@ static void report_bind(struct report *report, const struct bound_endpoint *boun
     if (err == EADDRINUSE)
         report_add(report, place, "%s is in use by another program; `ss -lntup` shows which", name);
     else if (err == EACCES && bound->endpoint.kind != ENCHUFE_UNIX)
-        report_add(report, place, "%s needs a privilege: use a port from 1024 on, start as root, or "
-                   "give the server CAP_NET_BIND_SERVICE", name);
+        report_add(report, place,
+                   "%s needs a privilege: use a port from 1024 on, start as root, or "
+                   "give the server CAP_NET_BIND_SERVICE",
+                   name);
     else if (err == EADDRNOTAVAIL)
-        report_add(report, place, "%s: this machine has no such address; `ip address` lists those "
-                   "that it has", name);
+        report_add(report, place,
+                   "%s: this machine has no such address; `ip address` lists those "
+                   "that it has",
+                   name);
     else if (err == EMFILE)
         report_add(report, place, "%s: no descriptors are left; raise the limit (ulimit -n)", name);
     else
@@ -186,8 +191,8 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
     unsigned retries = RETRIES;
     int err = 0;
 
-    *sockets = (struct sockets){ .items = calloc(config->endpoint_count + 1,
-                                                 sizeof *sockets->items) };
+    *sockets =
+        (struct sockets){ .items = calloc(config->endpoint_count + 1, sizeof *sockets->items) };
     if (sockets->items == NULL)
         return -ENOMEM;
     for (size_t s = 0; s < config->service_count; s++) {

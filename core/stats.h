@@ -10,6 +10,7 @@
 #define STATS_COUNTER_NAME 32
 
 /* COUNTER(field, what it counts) */
+/* clang-format off */
 #define COUNTERS(COUNTER)                                                                      \
     COUNTER(opened, "connections accepted")                                                    \
     COUNTER(closed, "connections ended")                                                       \
@@ -19,6 +20,7 @@
     COUNTER(datagrams_out, "datagrams sent")                                                   \
     COUNTER(datagrams_unsent, "datagrams that the system did not take for sending")            \
     COUNTER(accept_pauses, "times that accepting paused for want of descriptors or memory")
+/* clang-format on */
 
 struct stats {
 #define COUNTER(field, help) _Atomic uint64_t field;

@@ -97,8 +97,8 @@ static void after_failure(struct post *post);
 static void start_worker(struct post *post)
 {
     struct supervisor *supervisor = post->supervisor;
-    struct worker_setup setup = supervisor_setup(supervisor->generation, post->group, post->trace,
-                                                 supervisor->log_fd);
+    struct worker_setup setup =
+        supervisor_setup(supervisor->generation, post->group, post->trace, supervisor->log_fd);
     int ends[2];
 
     post->ready = post->told = false;

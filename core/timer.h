@@ -27,7 +27,10 @@ struct timers {
  * Moving a running timer never fails. */
 int timer_set(struct timers *timers, struct timer *timer, uint64_t deadline);
 void timer_cancel(struct timers *timers, struct timer *timer);
-static inline bool timer_running(const struct timer *timer) { return timer->slot != 0; }
+static inline bool timer_running(const struct timer *timer)
+{
+    return timer->slot != 0;
+}
 
 /* The earliest deadline, or TIMER_NEVER. Not for use in a call from timers_run(). */
 uint64_t timers_next(const struct timers *timers);

@@ -35,8 +35,8 @@ static size_t trace_size(size_t slots)
 struct trace *trace_create(size_t loops)
 {
     size_t slots = loops + 1;
-    struct trace *trace = mmap(NULL, trace_size(slots), PROT_READ | PROT_WRITE,
-                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct trace *trace =
+        mmap(NULL, trace_size(slots), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (trace == MAP_FAILED)
         return NULL;
     trace->slot_count = slots;
@@ -90,7 +90,8 @@ static void on_fatal(int signal, siginfo_t *info, void *context)
 static void on_exit_call(void)
 {
     /* A child that a plugin forked exits too, and means nothing. */
-    if (installed != NULL && getpid() == installed_by && !installed->finished && installed->culprit == 0)
+    if (installed != NULL && getpid() == installed_by && !installed->finished &&
+        installed->culprit == 0)
         installed->culprit = *trace_here;
 }
 

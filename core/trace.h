@@ -9,11 +9,13 @@
 #include <stdint.h>
 
 /* Every callback of the contract, and the opening of a plugin (its constructors). */
+/* clang-format off */
 #define CALLBACKS(CALLBACK)                                                                        \
     CALLBACK(open) CALLBACK(check) CALLBACK(start) CALLBACK(stop) CALLBACK(loop_start)             \
     CALLBACK(loop_stop) CALLBACK(on_open) CALLBACK(on_data) CALLBACK(on_message) CALLBACK(on_eof)  \
     CALLBACK(on_drained) CALLBACK(on_timer) CALLBACK(on_event) CALLBACK(on_drain)                  \
     CALLBACK(on_close) CALLBACK(on_datagram)
+/* clang-format on */
 
 enum callback {
     CALLBACK_NONE,
@@ -30,10 +32,10 @@ typedef _Atomic uint32_t trace_slot;
 
 /* What a worker leaves for the master. Shared memory; zeroed before each start. */
 struct trace {
-    _Atomic int signal;        /* that killed it; 0: none was caught */
-    _Atomic uint64_t address;  /* of the fault */
-    _Atomic uint32_t culprit;  /* the slot of the thread that crashed or called exit() */
-    _Atomic int finished;      /* it ended in good order */
+    _Atomic int signal;       /* that killed it; 0: none was caught */
+    _Atomic uint64_t address; /* of the fault */
+    _Atomic uint32_t culprit; /* the slot of the thread that crashed or called exit() */
+    _Atomic int finished;     /* it ended in good order */
     size_t slot_count;
     trace_slot slots[]; /* one for each loop, and the last for the worker's main thread */
 };
@@ -49,7 +51,8 @@ void trace_thread(trace_slot *slot);
 
 static inline void trace_enter(uint32_t service, enum callback callback)
 {
-    atomic_store_explicit(trace_here, (service + 1) << 8 | (uint32_t)callback, memory_order_relaxed);
+    atomic_store_explicit(trace_here, (service + 1) << 8 | (uint32_t)callback,
+                          memory_order_relaxed);
 }
 
 static inline void trace_leave(void)

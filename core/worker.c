@@ -29,15 +29,8 @@ struct worker {
     uint64_t steps; /* of the current phase that loops have done */
     enum phase phase;
     uint64_t deadline; /* of DRAINING and QUITTING; 0: none */
-    int status; /* the exit status */
+    int status;        /* the exit status */
 };
-
-size_t worker_loops_of(const struct service_config *service, size_t loops)
-{
-    size_t wanted = (size_t)service->limits.threads;
-
-    return wanted == 0 || wanted > loops ? loops : wanted;
-}
 
 /* Tells the master why this worker fails; only the first reason counts. Returns -EINVAL. */
 static int failed(struct worker *worker, const char *text)
@@ -200,9 +193,8 @@ static void count_steps(struct worker *worker)
 {
     uint64_t done = 0;
 
-    if (read(worker->steps_fd, &done, sizeof done) < 0)
-        return;
-    worker->steps += done;
+    if (read(worker->steps_fd, &done, sizeof done) == sizeof done)
+        worker->steps += done;
     for (size_t i = 0; i < worker->loop_count && worker->status == 0; i++) {
         const struct worker_loop *wl = &worker->loops[i];
         if (wl->failure != 0)
@@ -265,7 +257,9 @@ static int serve(struct worker *worker)
     struct channel_packet packet;
 
     for (;;) {
-        if (all_ended(worker))
+        bool over = all_ended(worker); /* asked first: the last step may be why it failed */
+        count_steps(worker);
+        if (over)
             return 0;
         if (worker->steps >= setup->loops)
             next_phase(worker);
@@ -278,8 +272,6 @@ static int serve(struct worker *worker)
             enter_quit(worker);
         if (n <= 0)
             continue;
-        if (fds[1].revents != 0)
-            count_steps(worker);
         if (fds[0].revents != 0) {
             int got = channel_receive(setup->channel, &packet);
             if (got == 0)

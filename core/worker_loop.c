@@ -34,7 +34,7 @@ static void fail(struct worker_loop *wl, const struct enchufe_service *service, 
 static int listen_one(struct worker_loop *wl, const struct bound_endpoint *bound,
                       struct enchufe_loop *at, uint32_t number)
 {
-    size_t loops = worker_loops_of(at->service->config, wl->setup->loops);
+    size_t loops = config_loops(at->service->config, wl->setup->loops);
     int err = 0;
 
     if (bound->endpoint.kind == ENCHUFE_UNIX)
@@ -148,7 +148,7 @@ static int start_places(struct worker_loop *wl)
     }
     for (size_t i = 0; i < wl->setup->service_count; i++) {
         struct enchufe_service *service = &wl->services[i];
-        if (wl->index >= worker_loops_of(service->config, wl->setup->loops))
+        if (wl->index >= config_loops(service->config, wl->setup->loops))
             continue;
         err = service_loop_start(service, &wl->places[i], wl->loop,
                                  stats_at(wl->setup->counters, service->index, wl->index));

@@ -5,7 +5,7 @@
 #include "acceptor.h"
 #include "datagram.h"
 #include "service.h"
-#include "worker.h"
+#include "worker_setup.h"
 #include <pthread.h>
 
 struct worker_loop {

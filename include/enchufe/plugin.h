@@ -99,6 +99,7 @@ const char *enchufe_address_format(const enchufe_address *address, char *text, s
  * Options: the keys of a section that belong to the plugin
  */
 
+/* clang-format off */
 enum enchufe_option_type {
     /* the type                     the field at `offset`          written as */
     ENCHUFE_OPTION_STRING = 1,   /* const char *                   any text */
@@ -113,6 +114,7 @@ enum enchufe_option_type {
     ENCHUFE_OPTION_LIST = 10,    /* enchufe_list                   words separated by blanks; the key
                                                                    may be repeated to add more */
 };
+/* clang-format on */
 
 /* The value of an option of type ENCHUFE_OPTION_LIST. Owned by the server. */
 typedef struct enchufe_list {
@@ -126,17 +128,18 @@ enum enchufe_option_flag {
 
 /* One row of a plugin's option table. The table ends with a row whose name is NULL. */
 typedef struct enchufe_option {
-    const char *name; /* lower case letters, digits, `_` */
-    uint32_t type;    /* enum enchufe_option_type */
-    uint32_t flags;   /* enum enchufe_option_flag */
-    size_t offset;    /* offsetof() the field in the settings struct */
+    const char *name;  /* lower case letters, digits, `_` */
+    uint32_t type;     /* enum enchufe_option_type */
+    uint32_t flags;    /* enum enchufe_option_flag */
+    size_t offset;     /* offsetof() the field in the settings struct */
     const char *value; /* the default, written as in the file; NULL leaves the field zeroed */
     int64_t min, max;  /* of INTEGER, SIZE (bytes), DURATION (milliseconds) and the length of STRING
                           and SECRET; both 0: any */
-    const char *const *choices; /* NULL-terminated. ENUM: the words. INTEGER, SIZE and DURATION: words
+    const char *const
+        *choices;     /* NULL-terminated. ENUM: the words. INTEGER, SIZE and DURATION: words
                                    that stand for 0, 1, ... and need not lie in the range, such as
                                    { "never", NULL } */
-    const char *help;           /* one line, for people */
+    const char *help; /* one line, for people */
 } enchufe_option;
 
 /* ---------------------------------------------------------------------------------------------
@@ -163,7 +166,7 @@ typedef struct enchufe_framing {
     bool little_endian;    /* LENGTH: least significant byte first; otherwise network order */
     uint8_t delimiter_len; /* DELIMITER: 1 to 16 */
     uint8_t reserved;
-    size_t max; /* the longest message, 1 to 1 GiB; a longer one closes the connection
+    size_t max;            /* the longest message, 1 to 1 GiB; a longer one closes the connection
                    (ENCHUFE_CLOSED_TOO_LONG). A smaller max_input of the section lowers it. */
     const char *delimiter; /* DELIMITER */
 } enchufe_framing;
@@ -306,15 +309,14 @@ typedef struct enchufe_plugin {
 #define ENCHUFE_PLUGIN(...)                                                                        \
     ENCHUFE_EXTERN_C ENCHUFE_EXPORT const enchufe_plugin enchufe_plugin_entry;                     \
     _Pragma("GCC diagnostic push")                                                                 \
-    _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"")                             \
-    const enchufe_plugin enchufe_plugin_entry = { .abi_major = ENCHUFE_ABI_MAJOR,                  \
-                                                  .abi_minor = ENCHUFE_ABI_MINOR,                  \
-                                                  .size = sizeof(enchufe_plugin),                  \
-                                                  .option_size = sizeof(enchufe_option),           \
-                                                  .framing_size = sizeof(enchufe_framing),         \
-                                                  __VA_ARGS__ };                                   \
-    _Pragma("GCC diagnostic pop")                                                                  \
-    ENCHUFE_EXTERN_C const enchufe_plugin enchufe_plugin_entry
+        _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"")                         \
+            const enchufe_plugin enchufe_plugin_entry = { .abi_major = ENCHUFE_ABI_MAJOR,          \
+                                                          .abi_minor = ENCHUFE_ABI_MINOR,          \
+                                                          .size = sizeof(enchufe_plugin),          \
+                                                          .option_size = sizeof(enchufe_option),   \
+                                                          .framing_size = sizeof(enchufe_framing), \
+                                                          __VA_ARGS__ };                           \
+    _Pragma("GCC diagnostic pop") ENCHUFE_EXTERN_C const enchufe_plugin enchufe_plugin_entry
 
 /* ---------------------------------------------------------------------------------------------
  * Services and loops

@@ -1,4 +1,5 @@
 /* The configuration: what a file means, and every error with its place. */
+#include "config_keys.h"
 #include "config_kit.h"
 
 /* ------------------------------------------------------------------ what is right */

@@ -256,7 +256,7 @@ static void random_bytes_crash_nothing(void **state)
 
     (void)state;
     for (int round = 0; round < 1000; round++) {
-        unsigned char bytes[1500];
+        unsigned char bytes[1500] = { 0 };
         size_t len = next_random(&seed) % sizeof bytes;
         bool printable = round % 2;
 

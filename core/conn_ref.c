@@ -2,7 +2,7 @@
  *
  * A reference holds the loop, not the connection. Only the loop's thread follows `conn`; any other thread
  * looks at `ended` and hands a message to the loop, which finds the connection, or nobody. */
-#include "ref.h"
+#include "conn_ref.h"
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* References to connections, and events that other threads post through them. */
-#ifndef REF_H
-#define REF_H
+#ifndef CONN_REF_H
+#define CONN_REF_H
 
 #include "conn.h"
 
