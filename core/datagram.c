@@ -42,12 +42,6 @@ struct datagram_batch {
     struct loop_task task;              /* flushes what was sent outside of a batch */
 };
 
-/* What on_datagram gets, and what enchufe_reply() finds behind it. */
-struct incoming {
-    enchufe_datagram datagram;
-    struct datagram_socket *socket;
-};
-
 /* ---- out ---- */
 
 static void flush(struct datagram_batch *batch)
@@ -152,29 +146,40 @@ static void queue(struct datagram_socket *socket, const enchufe_route *route, co
     batch->out_count++;
 }
 
-int enchufe_reply(const enchufe_datagram *datagram, const void *data, size_t len)
+static struct datagram_socket *find_socket(const enchufe_loop *loop, const enchufe_route *route)
 {
-    const struct incoming *incoming = (const struct incoming *)datagram;
+    struct datagram_socket *socket = loop->udp;
+
+    while (socket != NULL && socket->endpoint != route->endpoint)
+        socket = socket->next;
+    return socket;
+}
+
+static int send_along(enchufe_loop *loop, const enchufe_route *route, const void *data, size_t len,
+                      bool in_batch)
+{
+    struct datagram_socket *socket = find_socket(loop, route);
 
     if (len > DATAGRAM_MAX)
         return -EMSGSIZE;
-    queue(incoming->socket, &datagram->route, data, len, true);
+    if (socket == NULL || route->peer.family == ENCHUFE_FAMILY_NONE)
+        return -EINVAL;
+    queue(socket, route, data, len, in_batch);
     return 0;
+}
+
+int enchufe_reply(const enchufe_datagram *datagram, const void *data, size_t len)
+{
+    return send_along(datagram->loop, &datagram->route, data, len, true);
 }
 
 int enchufe_send(enchufe_loop *loop, const enchufe_route *route, const void *data, size_t len)
 {
-    struct datagram_socket *socket = loop->udp;
+    int err = send_along(loop, route, data, len, false);
 
-    if (len > DATAGRAM_MAX)
-        return -EMSGSIZE;
-    while (socket != NULL && socket->endpoint != route->endpoint)
-        socket = socket->next;
-    if (socket == NULL || route->peer.family == ENCHUFE_FAMILY_NONE)
-        return -EINVAL;
-    queue(socket, route, data, len, false);
-    loop_defer(loop->loop, &socket->batch->task);
-    return 0;
+    if (err == 0)
+        loop_defer(loop->loop, &loop->udp->batch->task);
+    return err;
 }
 
 /* ---- in ---- */
@@ -211,22 +216,18 @@ static void deliver(struct datagram_socket *socket, unsigned index)
     struct datagram_batch *batch = socket->batch;
     const struct mmsghdr *header = &batch->in_headers[index];
     struct enchufe_service *service = socket->at->service;
-    struct incoming incoming = {
-        .datagram = {
-            .data = batch->in[index].part.iov_base,
-            .len = header->msg_len,
-            .service = service,
-            .loop = socket->at,
-            .route = { .local = socket->bound, .endpoint = socket->endpoint },
-        },
-        .socket = socket,
+    enchufe_datagram datagram = {
+        .data = batch->in[index].part.iov_base,
+        .len = header->msg_len,
+        .service = service,
+        .loop = socket->at,
+        .route = { .local = socket->bound, .endpoint = socket->endpoint },
     };
 
-    address_from_sockaddr(&incoming.datagram.route.peer,
-                          (const struct sockaddr *)&batch->in[index].address);
+    address_from_sockaddr(&datagram.route.peer, (const struct sockaddr *)&batch->in[index].address);
     if (socket->wildcard)
-        read_local(&header->msg_hdr, &incoming.datagram.route.local);
-    service_call(service, on_datagram, service, &incoming.datagram);
+        read_local(&header->msg_hdr, &datagram.route.local);
+    service_call(service, on_datagram, service, &datagram);
 }
 
 /* Returns how many datagrams there were; fewer than BATCH: the queue is empty. */
@@ -244,8 +245,6 @@ static int handle_batch(struct datagram_socket *socket)
     if (n <= 0)
         return 0;
     stats_add(&socket->at->stats->datagrams_in, (uint64_t)n);
-    /* What is queued already may point into the input that was just overwritten: it never does, since
-     * each batch is flushed before the next is received. */
     for (int i = 0; i < n; i++)
         deliver(socket, (unsigned)i);
     if (batch->out_count != 0)
@@ -305,7 +304,8 @@ static bool is_unspecified(const enchufe_address *address)
 }
 
 int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
-                   struct datagram_batch *batch, int fd, uint32_t number)
+                   struct datagram_batch *batch, int fd, uint32_t number,
+                   const _Atomic unsigned char *gone)
 {
     struct sockaddr_storage bound;
     socklen_t len = sizeof bound;
@@ -318,6 +318,7 @@ int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
         .batch = batch,
         .next = at->udp,
         .endpoint = number,
+        .gone = gone,
         .as_ipv6 = bound.ss_family == AF_INET6,
     };
     address_from_sockaddr(&socket->bound, (struct sockaddr *)&bound);
@@ -336,7 +337,9 @@ int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
 
 void datagram_drain(struct datagram_socket *socket)
 {
-    for (int i = 0; i < DRAIN_BATCHES && handle_batch(socket) == BATCH; i++)
+    bool gone = *socket->gone;
+
+    for (int i = 0; gone && i < DRAIN_BATCHES && handle_batch(socket) == BATCH; i++)
         continue;
     loop_watch(socket->at->loop, &socket->source, 0);
 }

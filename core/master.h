@@ -5,8 +5,16 @@
 
 #include "generation.h"
 
-/* Serves a loaded and bound generation until a signal ends it. log_fd is what the log writes to. With
- * debug, everything runs in this one process, for debuggers. Returns the exit status. */
-int master_run(struct generation *generation, int log_fd, bool debug);
+/* What the command line says, besides what the file does. */
+struct master_setup {
+    const char *file;
+    const char *plugin_dir; /* NULL: not said */
+    int log_fd;             /* what the log writes to */
+    bool debug;             /* everything in this one process, for debuggers */
+};
+
+/* Serves a generation that was read, probed and bound, and those that follow it, until a signal or a
+ * command ends it; the generation is the master's from now on. Returns the exit status. */
+int master_run(const struct master_setup *setup, struct generation *generation);
 
 #endif

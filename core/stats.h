@@ -41,6 +41,9 @@ struct stats *stats_at(struct stats_table *table, size_t service, size_t loop);
 /* The sum over all loops. */
 void stats_sum(struct stats_table *table, size_t service, struct stats *out);
 
+/* Adds what `more` counts to sum; both are the caller's own. */
+void stats_merge(struct stats *sum, const struct stats *more);
+
 /* Connections open now, of a service and of the whole server, over all loops and workers. A shared count,
  * because limits need it exactly; touched twice in a connection's life. */
 void stats_connection_began(struct stats_table *table, size_t service);
