@@ -299,6 +299,15 @@ void control_serve(struct control *control, struct rollover *rollover)
     loop_watch(control->loop, &control->source, EPOLLIN);
 }
 
+void control_forked(struct control *control)
+{
+    if (control == NULL)
+        return;
+    close(control->source.fd);
+    for (struct client *client = control->clients; client != NULL; client = client->next)
+        close(client->source.fd);
+}
+
 void control_close(struct control *control)
 {
     if (control == NULL)

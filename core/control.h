@@ -23,6 +23,9 @@ struct control *control_open(const char *path, struct loop *loop,
 /* Answers from now on. */
 void control_serve(struct control *control, struct rollover *rollover);
 
+/* In a process forked from the master: closes its copies, so that clients see the end of an answer. */
+void control_forked(struct control *control);
+
 /* Closes it with its clients, and removes its file. */
 void control_close(struct control *control);
 

@@ -120,6 +120,14 @@ static void rollover_is_gone(void *context)
     loop_stop(master->loop);
 }
 
+static void process_is_forked(void *context)
+{
+    struct master *master = context;
+
+    control_forked(master->control);
+    close(master->signals.fd);
+}
+
 static int run_workers(struct master *master, struct generation *generation)
 {
     const struct rollover_setup setup = { .loop = master->loop,
@@ -129,6 +137,7 @@ static int run_workers(struct master *master, struct generation *generation)
                                           .ready = rollover_is_ready,
                                           .failed = rollover_has_failed,
                                           .gone = rollover_is_gone,
+                                          .forked = process_is_forked,
                                           .context = master };
     const char *path = generation->config->server.control;
     const char *log = generation->config->server.log;

@@ -229,6 +229,7 @@ static void era_forked(void *context)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i] != NULL && all[i] != own)
             sockets_close_others(&all[i]->generation.sockets, &own->generation.sockets);
+    rollover->setup.forked(rollover->setup.context);
 }
 
 static int start_era(struct era *era)

@@ -28,6 +28,8 @@ struct rollover_setup {
     void (*ready)(void *context);
     void (*failed)(void *context);
     void (*gone)(void *context);
+    /* In each process forked from the master: close what is the master's alone. */
+    void (*forked)(void *context);
     void *context;
 };
 
