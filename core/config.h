@@ -33,6 +33,7 @@ struct service_limits {
     uint64_t max_input;      /* 0: not said */
     uint64_t max_output;
     int64_t backlog;
+    bool trust_source_ports;
 };
 
 /* One endpoint of a service, and where it was said. */

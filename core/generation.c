@@ -182,6 +182,7 @@ void generation_log_served(const struct generation *generation)
             LOG_NUM("bytes_in", sum.bytes_in), LOG_NUM("bytes_out", sum.bytes_out),
             LOG_NUM("datagrams_in", sum.datagrams_in), LOG_NUM("datagrams_out", sum.datagrams_out),
             LOG_NUM("datagrams_unsent", sum.datagrams_unsent),
+            LOG_NUM("datagrams_refused", sum.datagrams_refused),
             LOG_NUM("datagrams_dropped", sockets_dropped(&generation->sockets, i)));
     }
 }

@@ -86,7 +86,7 @@ static int prepare_listening(struct worker_loop *wl)
         fds += sockets->items[i].listener->fd_count;
     wl->acceptors = calloc(fds, sizeof *wl->acceptors);
     wl->datagrams = calloc(fds, sizeof *wl->datagrams);
-    wl->batch = datagram_batch_create(wl->loop);
+    wl->batch = datagram_batch_create(wl->loop, sockets);
     return wl->acceptors == NULL || wl->datagrams == NULL || wl->batch == NULL ? -ENOMEM : 0;
 }
 
