@@ -17,6 +17,7 @@ struct server_config {
     const char *log;        /* an absolute path; NULL: standard error */
     int log_level;          /* enum enchufe_log_level */
     int log_format;         /* enum log_format of log.h */
+    bool watch;             /* reload by itself when files change */
     const char *control;    /* control socket path; NULL: none */
     uint64_t drain_timeout;
     int64_t max_connections;                         /* 0: no limit */

@@ -4,11 +4,13 @@
 #include "generation.h"
 #include "log.h"
 #include "master.h"
+#include "notify.h"
 #include "probe.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -39,6 +41,7 @@ static const char usage[] =
     "               --lines           end each message with a newline\n"
     "       enchufe status [--json]   what the server does\n"
     "       enchufe reload            read the configuration again\n"
+    "       enchufe upgrade           execute the program again, with nothing lost\n"
     "       enchufe stop              let open connections finish, and end\n"
     "               --control PATH    the socket of another server\n"
     "       enchufe --help | --version\n"
@@ -58,6 +61,7 @@ struct arguments {
     const char *word; /* the file or plugin; NULL: not said */
     const char *plugin_dir;
     const char *control;
+    char **argv; /* the whole command line */
     bool debug, json, help;
 };
 
@@ -145,28 +149,42 @@ static int load(struct generation *generation, const char *file, const struct ar
 
 static int run(const char *file, const struct arguments *arguments)
 {
+    char program[PATH_MAX];
+    struct handover handover;
     struct generation generation;
     struct report report = { .lines = NULL };
-    struct master_setup setup = {
-        .file = file, .plugin_dir = arguments->plugin_dir, .log_fd = -1, .debug = arguments->debug
-    };
+    struct master_setup setup = { .file = file,
+                                  .plugin_dir = arguments->plugin_dir,
+                                  .log_fd = -1,
+                                  .program = program,
+                                  .argv = arguments->argv,
+                                  .handover = &handover,
+                                  .debug = arguments->debug };
     struct rlimit limit;
     int status = FAILED;
 
+    notify_init();
+    if (handover_take(&handover) != 0)
+        report_add(&report, NULL, "no memory for the sockets that were handed over");
+    if (realpath("/proc/self/exe", program) == NULL)
+        strcpy(program, "/proc/self/exe");
     load(&generation, file, arguments, &report);
     rlim_t before = raise_descriptor_limit(&limit);
     /* Bound also where something is wrong already, so that one run tells everything. */
-    generation_bind(&generation, NULL, &report);
+    generation_bind(&generation, &handover.sockets, &report);
     if (generation.config != NULL && report.count == 0)
         setup.log_fd = open_log(generation.config, &report);
     if (report.count == 0) {
         const struct server_config *server = &generation.config->server;
         log_setup(setup.log_fd, server->log_level, (enum log_format)server->log_format);
         log_descriptor_limit(before, limit.rlim_cur, server->max_connections);
+        handover_end(&handover, true);
         status = master_run(&setup, &generation);
     } else {
+        handover_end(&handover, false);
         report_print(&report, stderr);
     }
+    handover_close(&handover);
     generation_free(&generation);
     report_free(&report);
     if (setup.log_fd > STDERR_FILENO)
@@ -276,6 +294,11 @@ static int reload_command(const struct arguments *arguments)
     return ask(arguments, "reload");
 }
 
+static int upgrade_command(const struct arguments *arguments)
+{
+    return ask(arguments, "upgrade");
+}
+
 static int stop_command(const struct arguments *arguments)
 {
     return ask(arguments, "stop");
@@ -286,9 +309,10 @@ static const struct command {
     const char *allowed; /* letters of options; W: a word */
     int (*run)(const struct arguments *arguments);
 } commands[] = {
-    { "run", "Wpd", run_command },     { "check", "Wp", check_command },
-    { "plugins", "Wp", plugins },      { "status", "cj", status_command },
-    { "reload", "c", reload_command }, { "stop", "c", stop_command },
+    { "run", "Wpd", run_command },       { "check", "Wp", check_command },
+    { "plugins", "Wp", plugins },        { "status", "cj", status_command },
+    { "reload", "c", reload_command },   { "stop", "c", stop_command },
+    { "upgrade", "c", upgrade_command },
 };
 
 /* argv[0] is the command. */
@@ -306,6 +330,7 @@ static int command_main(int argc, char **argv)
             return status;
         if (arguments.help)
             return fputs(usage, stdout) < 0 ? FAILED : DONE;
+        arguments.argv = argv - 1;
         return commands[i].run(&arguments);
     }
     return wrong_usage("unknown command", argv[0]);

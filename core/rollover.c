@@ -139,6 +139,7 @@ static void reload_failed(struct rollover *rollover)
     answer(rollover, false, text != NULL ? text : "no memory\n");
     free(text);
     end_era(rollover, &rollover->next);
+    rollover->setup.serving(rollover->setup.context, &rollover->serving->generation);
     go_on(rollover);
 }
 
@@ -168,7 +169,7 @@ static void era_ready(void *context)
 
     generation_log_ready(&era->generation);
     if (era == rollover->serving) {
-        rollover->setup.ready(rollover->setup.context);
+        rollover->setup.serving(rollover->setup.context, &era->generation);
         return;
     }
     rollover->draining = rollover->serving;
@@ -180,6 +181,7 @@ static void era_ready(void *context)
     supervisor_leave(rollover->draining->supervisor, false);
     snprintf(text, sizeof text, "generation %u serves\n", era->generation.number);
     report_free(&rollover->report);
+    rollover->setup.serving(rollover->setup.context, &era->generation);
     answer(rollover, true, text);
 }
 
@@ -263,7 +265,7 @@ static void probed(struct loop_source *source, uint32_t events)
     }
     rollover->probe = 0;
     /* Bound also where something is wrong already, so that one go tells everything. */
-    generation_bind(&next->generation, &rollover->serving->generation, &rollover->report);
+    generation_bind(&next->generation, &rollover->serving->generation.sockets, &rollover->report);
     if (rollover->report.count == 0 && start_era(next) != 0)
         report_add(&rollover->report, NULL, "no memory for the new workers");
     if (rollover->report.count != 0)
@@ -291,6 +293,7 @@ static void begin(struct loop_task *task)
     generation_read(&era->generation, rollover->setup.file, rollover->setup.plugin_dir,
                     &rollover->report);
     era->generation.number = ++rollover->last_number;
+    rollover->setup.reloading(rollover->setup.context);
     log_event(ENCHUFE_LOG_INFO, "reloading", LOG_STR("file", rollover->setup.file),
               LOG_NUM("generation", era->generation.number));
     if (era->generation.files != NULL)
@@ -350,16 +353,21 @@ void rollover_forget(struct rollover *rollover, struct reload_waiter *waiter)
 
 /* ---- the rest ---- */
 
-void rollover_leave(struct rollover *rollover, bool at_once)
+static void refuse_waiters(struct rollover *rollover)
 {
-    abandon(rollover);
-    struct era *all[] = { rollover->serving, rollover->next, rollover->draining };
-
     rollover->leaving = true;
     answer(rollover, false, "the server is leaving\n");
     rollover->waiters = rollover->later;
     rollover->later = NULL;
     answer(rollover, false, "the server is leaving\n");
+}
+
+void rollover_leave(struct rollover *rollover, bool at_once)
+{
+    abandon(rollover);
+    struct era *all[] = { rollover->serving, rollover->next, rollover->draining };
+
+    refuse_waiters(rollover);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (all[i] == NULL || all[i]->supervisor == NULL)
             continue;
@@ -367,6 +375,16 @@ void rollover_leave(struct rollover *rollover, bool at_once)
         if (all[i] != rollover->draining || at_once)
             supervisor_leave(all[i]->supervisor, at_once || all[i] == rollover->next);
     }
+}
+
+void rollover_hand_over(struct rollover *rollover)
+{
+    abandon(rollover);
+    refuse_waiters(rollover);
+    if (rollover->next != NULL)
+        supervisor_leave(rollover->next->supervisor, true);
+    sockets_give(&rollover->serving->generation.sockets);
+    supervisor_leave(rollover->serving->supervisor, false);
 }
 
 void rollover_reap(struct rollover *rollover)
@@ -387,9 +405,9 @@ void rollover_send_log(struct rollover *rollover, int fd)
             supervisor_send_log(all[i]->supervisor, fd);
 }
 
-const struct config *rollover_config(const struct rollover *rollover)
+const struct generation *rollover_serving(const struct rollover *rollover)
 {
-    return rollover->serving != NULL ? rollover->serving->generation.config : NULL;
+    return rollover->serving != NULL ? &rollover->serving->generation : NULL;
 }
 
 void rollover_each(const struct rollover *rollover,

@@ -179,7 +179,7 @@ static int bind_listener(struct listener *listener, unsigned *retries, const str
         return fd;
     listener->fds[listener->fd_count++] = fd;
     listener->bound = 1;
-    listener->created_path = listener->endpoint.kind == ENCHUFE_UNIX;
+    listener->shared = listener->created_path = listener->endpoint.kind == ENCHUFE_UNIX;
     return 0;
 }
 
@@ -190,7 +190,7 @@ static int grow(struct listener *listener, size_t count, const struct place *pla
 {
     int *fds;
 
-    if (listener->endpoint.kind == ENCHUFE_UNIX || listener->fd_count >= count)
+    if (listener->shared || listener->fd_count >= count)
         return 0;
     fds = realloc(listener->fds, count * sizeof *fds);
     if (fds == NULL)
@@ -364,6 +364,12 @@ void sockets_retire(struct sockets *sockets, bool all)
     for (size_t i = 0; i < sockets->count; i++)
         if (all || sockets->items[i].listener->users == 1)
             sockets->gone[i] = 1;
+}
+
+void sockets_give(struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->count; i++)
+        sockets->items[i].listener->created_path = false;
 }
 
 void sockets_close_others(const struct sockets *sockets, const struct sockets *keep)
