@@ -2,6 +2,7 @@
 #include "call.h"
 #include "generation.h"
 #include "log.h"
+#include "log_sink.h"
 #include "master.h"
 #include "probe.h"
 #include <dirent.h>
@@ -107,43 +108,40 @@ static void raise_descriptor_limit(int64_t max_connections)
                   LOG_STR("advice", "raise the hard limit (ulimit -Hn, LimitNOFILE=)"));
 }
 
-/* Returns the descriptor to log to, or -1 where it reported. */
-static int open_log(const struct config *config, struct report *report)
+static void open_log(const struct config *config, struct report *report)
 {
     struct place place = { .file = config->file, .section = "server", .key = "log" };
+    const char *target = config->server.log;
+    int err = log_sink_open(target);
 
-    if (config->server.log == NULL)
-        return STDERR_FILENO;
-    int fd = open(config->server.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-    if (fd < 0)
-        report_add(report, &place, "cannot open %s: %s", config->server.log, strerror(errno));
-    return fd;
+    if (err != 0)
+        report_add(report, &place, "cannot open %s: %s", target != NULL ? target : "stderr",
+                   strerror(-err));
 }
 
 static int run(const char *file, const struct arguments *arguments)
 {
     struct generation generation;
     struct report report = { .lines = NULL };
-    int status = FAILED, log_fd = -1;
+    int status = FAILED;
 
     generation_load(&generation, file, arguments->plugin_dir, &report);
     /* Descriptors for the sockets of every loop; told when the log is there. */
     if (generation.config != NULL) {
-        log_fd = open_log(generation.config, &report);
+        open_log(generation.config, &report);
         if (report.count == 0) {
             const struct server_config *server = &generation.config->server;
-            log_setup(log_fd, server->log_level, (enum log_format)server->log_format);
+            log_setup(server->log_level, (enum log_format)server->log_format);
             raise_descriptor_limit(server->max_connections);
         }
     }
     if (generation_bind(&generation, &report) == 0)
-        status = master_run(&generation, log_fd, arguments->debug);
+        status = master_run(&generation, arguments->debug);
     else
         report_print(&report, stderr);
     generation_free(&generation);
     report_free(&report);
-    if (log_fd > STDERR_FILENO)
-        close(log_fd);
+    log_sink_close();
     return status;
 }
 
@@ -243,11 +241,24 @@ static int command_main(int argc, char **argv)
                       : plugins(&arguments);
 }
 
+/* Who starts us may have closed them, and then a socket that takes such a number would be written to. */
+static void open_standard(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     const char *first = argc > 1 ? argv[1] : NULL;
     int status = DONE;
 
+    open_standard();
     if (first == NULL)
         return wrong_usage("what to do is missing: run, check, plugins or call", NULL);
     if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0)

@@ -3,9 +3,9 @@
 #include "master.h"
 #include "channel.h"
 #include "log.h"
+#include "log_sink.h"
 #include "supervisor.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#define LOG_CHECK_MS 1000
 /* Over drain_timeout: then a worker that does not end is killed. */
 #define GRACE_MS 2000
 
@@ -22,7 +23,7 @@ struct master {
     struct supervisor *supervisor;
     struct loop_source signals;
     struct timer kill; /* the end of patience */
-    int log_fd;
+    struct timer log;  /* asks whether lines were lost */
     bool leaving;
     int status; /* the exit status */
 };
@@ -89,17 +90,25 @@ static void reopen_log(struct master *master)
 {
     const char *path = master->generation->config->server.log;
 
-    if (path == NULL)
+    if (path == NULL || log_sink_is_syslog())
         return;
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    int fd = log_sink_open_file(path);
     if (fd < 0) {
         log_event(ENCHUFE_LOG_ERROR, "cannot reopen the log", LOG_STR("path", path),
-                  LOG_STR("error", strerror(errno)));
+                  LOG_STR("error", strerror(-fd)));
         return;
     }
-    dup3(fd, master->log_fd, O_CLOEXEC);
+    log_sink_take(fd);
     supervisor_send_log(master->supervisor, fd);
     close(fd);
+}
+
+static void check_log(struct timer *timer)
+{
+    struct master *master = (struct master *)((char *)timer - offsetof(struct master, log));
+
+    log_report_lost();
+    loop_timer(master->loop, timer, clock_ms() + LOG_CHECK_MS);
 }
 
 static void signal_ready(struct loop_source *source, uint32_t events)
@@ -180,11 +189,12 @@ static int run_workers(struct master *master)
 
     if (err != 0)
         return err;
-    master->supervisor =
-        supervisor_start(master->generation, master->loop, master->log_fd, &events);
+    master->supervisor = supervisor_start(master->generation, master->loop, &events);
     if (master->supervisor == NULL)
         return -ENOMEM;
+    check_log(&master->log);
     err = loop_run(master->loop);
+    timer_cancel(&master->loop->timers, &master->log);
     supervisor_free(master->supervisor);
     return err;
 }
@@ -214,7 +224,7 @@ static int run_debug(struct master *master)
         goto out;
     for (size_t i = 0; i < count; i++)
         all.services[i] = i;
-    struct worker_setup setup = supervisor_setup(generation, &all, trace, master->log_fd);
+    struct worker_setup setup = supervisor_setup(generation, &all, trace);
     setup.channel = ends[0];
     setup.signals = master->signals.fd;
     setup.ready = log_listening;
@@ -230,12 +240,12 @@ out:
     return status;
 }
 
-int master_run(struct generation *generation, int log_fd, bool debug)
+int master_run(struct generation *generation, bool debug)
 {
     struct master master = { .generation = generation,
-                             .log_fd = log_fd,
                              .signals = { .fd = open_signals(), .ready = signal_ready },
                              .kill = { .fire = patience_ended },
+                             .log = { .fire = check_log },
                              .loop = loop_create() };
     int err = 0;
 

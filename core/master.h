@@ -5,8 +5,8 @@
 
 #include "generation.h"
 
-/* Serves a loaded and bound generation until a signal ends it. log_fd is what the log writes to. With
+/* Serves a loaded and bound generation until a signal ends it. With
  * debug, everything runs in this one process, for debuggers. Returns the exit status. */
-int master_run(struct generation *generation, int log_fd, bool debug);
+int master_run(struct generation *generation, bool debug);
 
 #endif

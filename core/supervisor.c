@@ -35,7 +35,6 @@ struct supervisor {
     struct generation *generation;
     struct loop *loop;
     struct supervisor_events events;
-    int log_fd;
     bool was_ready; /* all at once, for the first time */
     bool leaving;
     struct loop_task check; /* whether all are ready, or gone */
@@ -54,7 +53,7 @@ static const char *worker_name(const struct post *post)
 /* ---- starting ---- */
 
 struct worker_setup supervisor_setup(struct generation *generation, const struct group *group,
-                                     struct trace *trace, int log_fd)
+                                     struct trace *trace)
 {
     return (struct worker_setup){
         .config = generation->config,
@@ -66,7 +65,6 @@ struct worker_setup supervisor_setup(struct generation *generation, const struct
         .counters = generation->counters,
         .trace = trace,
         .identity = &generation->identity,
-        .log_fd = log_fd,
         .master = getpid(),
         .channel = -1,
         .signals = -1,
@@ -97,8 +95,7 @@ static void after_failure(struct post *post);
 static void start_worker(struct post *post)
 {
     struct supervisor *supervisor = post->supervisor;
-    struct worker_setup setup =
-        supervisor_setup(supervisor->generation, post->group, post->trace, supervisor->log_fd);
+    struct worker_setup setup = supervisor_setup(supervisor->generation, post->group, post->trace);
     int ends[2];
 
     post->ready = post->told = false;
@@ -295,7 +292,7 @@ void supervisor_send_log(struct supervisor *supervisor, int fd)
 
 /* ---- life ---- */
 
-struct supervisor *supervisor_start(struct generation *generation, struct loop *loop, int log_fd,
+struct supervisor *supervisor_start(struct generation *generation, struct loop *loop,
                                     const struct supervisor_events *events)
 {
     size_t count = generation->group_count;
@@ -304,11 +301,9 @@ struct supervisor *supervisor_start(struct generation *generation, struct loop *
 
     if (supervisor == NULL)
         return NULL;
-    *supervisor = (struct supervisor){ .generation = generation,
-                                       .loop = loop,
-                                       .events = *events,
-                                       .log_fd = log_fd,
-                                       .check = { .run = check } };
+    *supervisor = (struct supervisor){
+        .generation = generation, .loop = loop, .events = *events, .check = { .run = check }
+    };
     for (size_t i = 0; i < count; i++) {
         struct post *post = &supervisor->posts[i];
         *post = (struct post){ .supervisor = supervisor,

@@ -18,7 +18,7 @@ struct supervisor_events {
 
 /* Starts a worker for each group. Events come from the loop, never from within this call. Returns NULL
  * without memory. */
-struct supervisor *supervisor_start(struct generation *generation, struct loop *loop, int log_fd,
+struct supervisor *supervisor_start(struct generation *generation, struct loop *loop,
                                     const struct supervisor_events *events);
 
 /* Looks for workers that ended: due after each SIGCHLD. */
@@ -38,6 +38,6 @@ void supervisor_free(struct supervisor *supervisor);
 
 /* What a worker for that group would be told, but for its channel. */
 struct worker_setup supervisor_setup(struct generation *generation, const struct group *group,
-                                     struct trace *trace, int log_fd);
+                                     struct trace *trace);
 
 #endif
