@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -440,24 +441,45 @@ static void the_count_is_exact_over_processes_and_threads(void **state)
     }
 }
 
-static void a_terminal_shared_by_threads_tears_and_loses_nothing_uncounted(void **state)
+static atomic_bool enough;
+
+/* Returns how many. */
+static void *log_until_enough(void *arg)
+{
+    uint64_t n = 0;
+
+    (void)arg;
+    while (!enough)
+        log_numbered(n++);
+    return (void *)(uintptr_t)n;
+}
+
+static void a_terminal_shared_by_threads_loses_nothing_uncounted(void **state)
 {
     pthread_t threads[WRITERS];
     int looker = open_terminal();
-    struct pollfd pollfd = { .fd = looker, .events = POLLIN };
+    uint64_t sent = 0;
     struct tally tally;
     size_t len = 0;
+    void *count;
 
     (void)state;
-    start_threads(threads);
-    while (poll(&pollfd, 1, 200) == 1)
+    enough = false;
+    for (size_t i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, log_until_enough, NULL), 0);
+    while (len < sizeof text / 2)
         len = read_all(looker, len);
-    join_threads(threads);
+    enough = true;
+    for (size_t i = 0; i < WRITERS; i++) {
+        pthread_join(threads[i], &count);
+        sent += (uint64_t)(uintptr_t)count;
+    }
+    len = read_all(looker, len);
     log_report_lost();
     read_all(looker, len);
     assert_int_equal(log_sink_lost(), 0);
     tally = count_lines();
-    assert_int_equal(tally.whole + tally.reported, WRITERS * LINES);
+    assert_int_equal(tally.whole + tally.reported, sent);
     close(looker);
 }
 
@@ -484,6 +506,22 @@ static void a_file_moved_under_load_loses_nothing(void **state)
         whole += tally.whole;
     }
     assert_int_equal(whole, WRITERS * LINES);
+}
+
+static void what_is_lost_during_a_report_is_left_for_the_next(void **state)
+{
+    struct stat status;
+
+    (void)state;
+    tear_at(40);
+    uint64_t count = log_sink_claim();
+    assert_int_equal(count, 2);
+    assert_int_equal(stat(path, &status), 0);
+    limit_files((rlim_t)status.st_size);
+    log_numbered(3);
+    limit_files(RLIM_INFINITY);
+    log_sink_report(ENCHUFE_LOG_WARNING, "told\n", 5, count);
+    assert_int_equal(log_sink_lost(), 1);
 }
 
 static void a_process_that_died_within_its_report_is_replaced(void **state)
@@ -610,8 +648,9 @@ int main(void)
         TEST(what_an_earlier_server_tore_is_ended),
         TEST(a_file_is_for_its_owner_and_group),
         TEST(the_count_is_exact_over_processes_and_threads),
-        TEST(a_terminal_shared_by_threads_tears_and_loses_nothing_uncounted),
+        TEST(a_terminal_shared_by_threads_loses_nothing_uncounted),
         TEST(a_file_moved_under_load_loses_nothing),
+        TEST(what_is_lost_during_a_report_is_left_for_the_next),
         TEST(a_process_that_died_within_its_report_is_replaced),
         TEST(the_systems_log_gets_a_datagram_for_each_line),
         TEST(a_systems_log_that_is_away_is_found_again),
