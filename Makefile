@@ -22,7 +22,7 @@ INSTALL     ?= install
 
 # What Debian 12 needs to build and test; g++ because the header is tested as C++17.
 DEPS = gcc g++ libc6-dev make pkg-config libinih-dev libcmocka-dev python3 python3-pytest \
-       python3-pytest-xdist python3-pytest-timeout netcat-openbsd php-cli
+       python3-pytest-xdist python3-pytest-timeout ncat php-cli
 DEPS_LINT = clang-format cppcheck
 
 # ---- variants ----
@@ -130,8 +130,8 @@ $O/flags.stamp $O/paths.stamp $O/link.stamp: $O/%.stamp: FORCE | $(FIRST)
 # The server is linked from all its objects, not from an archive: plugins use functions that it does
 # not. It exports enchufe_* and nothing else.
 $(CORE_OBJ): PART_FLAGS = -fPIE -Iinclude -Icore
-$O/core/main.o: $O/paths.stamp
-$O/core/main.o: PART_FLAGS += -DENCHUFE_VERSION='"$(VERSION)"' \
+$O/core/main.o $O/core/plugin_file.o: $O/paths.stamp
+$O/core/main.o $O/core/plugin_file.o: PART_FLAGS += -DENCHUFE_VERSION='"$(VERSION)"' \
 	-DENCHUFE_PLUGIN_DIR='"$(PLUGINDIR)"' -DENCHUFE_CONFIG='"$(SYSCONFDIR)/enchufe/enchufe.ini"'
 
 $B/enchufe: PART_LINK = -pie -Wl,--dynamic-list=core/exports.list

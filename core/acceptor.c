@@ -50,14 +50,20 @@ static void pause_accepting(struct acceptor *acceptor, int err)
         loop_watch(at->loop, &acceptor->source, 0);
 }
 
-static bool over_limit(const struct enchufe_loop *at)
+/* Takes a place among the connections, or returns false. Taken first and counted then, because other loops
+ * do the same at this moment. */
+static bool admit(const struct enchufe_loop *at)
 {
     const struct enchufe_service *service = at->service;
     int64_t max = service->config->limits.max_connections;
+    int64_t server_max = service->server_max_connections;
 
-    return (max != 0 && stats_connections(service->counters, service->index) >= max) ||
-           (service->server_max_connections != 0 &&
-            stats_connections_all(service->counters) >= service->server_max_connections);
+    stats_connection_began(service->counters, service->index);
+    if ((max == 0 || stats_connections(service->counters, service->index) <= max) &&
+        (server_max == 0 || stats_connections_all(service->counters) <= server_max))
+        return true;
+    stats_connection_ended(service->counters, service->index);
+    return false;
 }
 
 /* Returns 0, or the errno value that ended the batch. */
@@ -73,10 +79,10 @@ static int accept_one(struct acceptor *acceptor)
         return errno;
     if (acceptor->is_ip)
         address_from_sockaddr(&peer, (const struct sockaddr *)&from);
-    if (over_limit(acceptor->at))
-        conn_refuse(acceptor->at, fd, &peer, ENCHUFE_CLOSED_LIMIT);
-    else
+    if (admit(acceptor->at))
         conn_open(acceptor->at, fd, &peer);
+    else
+        conn_refuse(acceptor->at, fd, &peer, ENCHUFE_CLOSED_LIMIT);
     return 0;
 }
 
@@ -109,7 +115,7 @@ static void ready(struct loop_source *source, uint32_t events)
 }
 
 int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, int fd, bool is_ip,
-                   bool shared)
+                   bool shared, const _Atomic unsigned char *gone)
 {
     *acceptor = (struct acceptor){
         .source = { .fd = fd, .ready = ready },
@@ -117,17 +123,24 @@ int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, int fd, b
         .pause = { .fire = resume },
         .events = EPOLLIN | (shared ? (uint32_t)EPOLLEXCLUSIVE : 0),
         .is_ip = is_ip,
+        .gone = gone,
     };
     return loop_watch(at->loop, &acceptor->source, acceptor->events);
 }
 
+void acceptor_stop(struct acceptor *acceptor)
+{
+    timer_cancel(&acceptor->at->loop->timers, &acceptor->pause);
+    loop_watch(acceptor->at->loop, &acceptor->source, 0);
+}
+
 void acceptor_drain(struct acceptor *acceptor)
 {
-    struct loop *loop = acceptor->at->loop;
+    bool gone = *acceptor->gone;
 
-    for (int i = 0; i < DRAIN_BATCHES && accept_batch(acceptor, BATCH) == 0; i++)
+    for (int i = 0; gone && i < DRAIN_BATCHES && accept_batch(acceptor, BATCH) == 0; i++)
         continue;
-    timer_cancel(&loop->timers, &acceptor->pause);
-    loop_watch(loop, &acceptor->source, 0);
-    shutdown(acceptor->source.fd, SHUT_RDWR);
+    acceptor_stop(acceptor);
+    if (gone)
+        shutdown(acceptor->source.fd, SHUT_RDWR);
 }

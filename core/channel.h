@@ -7,12 +7,14 @@
 
 enum channel_message {
     /* to the worker */
-    CHANNEL_DRAIN = 'd', /* accept no more, and end when the last connection has */
-    CHANNEL_QUIT = 'q',  /* end now */
-    CHANNEL_LOG = 'l',   /* log to the descriptor that comes along */
+    CHANNEL_ACCEPT = 'a', /* the sockets are open: serve */
+    CHANNEL_DRAIN = 'd',  /* accept no more, and end when the last connection has */
+    CHANNEL_QUIT = 'q',   /* end now */
+    CHANNEL_LOG = 'l',    /* log to the descriptor that comes along */
     /* to the master */
-    CHANNEL_READY = 'r',  /* every loop accepts */
-    CHANNEL_FAILED = 'f', /* the worker cannot start; the text says why */
+    CHANNEL_PREPARED = 'p', /* services and loops are started, and wait for CHANNEL_ACCEPT */
+    CHANNEL_READY = 'r',    /* every loop accepts */
+    CHANNEL_FAILED = 'f',   /* the worker cannot start; the text says why */
 };
 
 #define CHANNEL_TEXT 4096

@@ -19,6 +19,15 @@
 
 /* ---------------------------------------------------------- [server] and what it includes */
 
+static struct place said_at(const struct section *section, const char *key,
+                            const struct place *otherwise)
+{
+    for (size_t i = 0; section && i < section->count; i++)
+        if (strcmp(section->settings[i].key, key) == 0)
+            return section->settings[i].place;
+    return *otherwise;
+}
+
 static void read_server(struct config *config, const struct sections *sections,
                         struct report *report)
 {
@@ -30,6 +39,9 @@ static void read_server(struct config *config, const struct sections *sections,
                       section ? section->settings : NULL, section ? section->count : 0,
                       section ? &section->place : &nowhere, NULL, report) == -ENOMEM)
         config->memory->failed = true;
+    server->user_place = said_at(section, "user", &nowhere);
+    server->group_place = said_at(section, "group", &nowhere);
+    server->log_place = said_at(section, "log", &nowhere);
     if (server->log && strcmp(server->log, "stderr") == 0)
         server->log = NULL;
     else if (server->log && strcmp(server->log, "syslog") != 0)
@@ -73,7 +85,8 @@ static bool is_same_file(const char *a, const char *b)
 static void read_included(struct config *config, struct sections *sections, struct report *report)
 {
     char *pattern = include_pattern(config->file, config->server.include);
-    const struct place place = { .file = config->file, .section = "server", .key = "include" };
+    const struct place nowhere = { .file = config->file, .section = "server", .key = "include" };
+    const struct place place = said_at(config_file_find(sections, "server"), "include", &nowhere);
     glob_t found = { 0 };
     int error = pattern ? glob(pattern, 0, stop_glob, &found) : GLOB_NOSPACE;
 
@@ -82,6 +95,8 @@ static void read_included(struct config *config, struct sections *sections, stru
     else if (error == GLOB_ABORTED)
         report_add(report, &place, "a folder of \"%s\" cannot be read; check its permissions",
                    config->server.include);
+    else if (error == GLOB_NOMATCH && !strpbrk(config->server.include, "*?["))
+        report_add(report, &place, "there is no file \"%s\"", config->server.include);
     for (size_t i = 0; !error && i < found.gl_pathc; i++)
         if (!is_same_file(config->file, found.gl_pathv[i]))
             config_file_read(sections, found.gl_pathv[i], true, config->memory, report);

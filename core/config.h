@@ -19,7 +19,8 @@ struct server_config {
     int log_format;         /* enum log_format of log.h */
     const char *control;    /* control socket path; NULL: none */
     uint64_t drain_timeout;
-    int64_t max_connections; /* 0: no limit */
+    int64_t max_connections;                         /* 0: no limit */
+    struct place user_place, group_place, log_place; /* where they were said */
 };
 
 /* What a section of its own or [defaults] can say of every service. */
@@ -32,6 +33,7 @@ struct service_limits {
     uint64_t max_input;      /* 0: not said */
     uint64_t max_output;
     int64_t backlog;
+    bool trust_source_ports;
 };
 
 /* One endpoint of a service, and where it was said. */

@@ -127,7 +127,7 @@ const enchufe_option config_service_table[] = {
       .offset = offsetof(struct service_limits, max_output),
       .value = "16m",
       .min = 4096,
-      .max = GIB,
+      .max = GIB / 2,
       .help = "bytes queued for a client" },
     { .name = "backlog",
       .type = ENCHUFE_OPTION_INTEGER,
@@ -136,6 +136,11 @@ const enchufe_option config_service_table[] = {
       .min = 1,
       .max = 65535,
       .help = "connections that wait to be accepted" },
+    { .name = "trust_source_ports",
+      .type = ENCHUFE_OPTION_BOOL,
+      .offset = offsetof(struct service_limits, trust_source_ports),
+      .value = "no",
+      .help = "answer datagrams from ports below 1024 and from this server's own" },
     { .name = NULL },
 };
 

@@ -28,12 +28,12 @@ static void watch(struct enchufe_conn *conn)
         events |= EPOLLIN;
     if (conn->blocked)
         events |= EPOLLOUT;
-    /* With nothing to wait for, the socket stays registered for its end, unless that was seen already
-     * (it would be reported again and again). EPOLLRDHUP is no end: the client may still read. */
+    /* With nothing to wait for, the socket stays registered for its end, which edge triggering reports
+     * once. EPOLLRDHUP is no end: the client may still read. */
     if (events != 0)
         conn->hung_up = false;
     else if (!conn->hung_up)
-        events = EPOLLPRI;
+        events = EPOLLET;
     int err = loop_watch(conn->at->loop, &conn->source, events);
     if (err != 0)
         conn_close(conn, err == -ENOMEM ? ENCHUFE_CLOSED_NO_MEMORY : ENCHUFE_CLOSED_IO_ERROR);
@@ -236,11 +236,11 @@ void conn_open(struct enchufe_loop *at, int fd, const enchufe_address *peer)
     struct enchufe_conn *conn = create(at, fd, peer);
 
     if (conn == NULL) {
+        stats_connection_ended(at->service->counters, at->service->index);
         conn_refuse(at, fd, peer, ENCHUFE_CLOSED_NO_MEMORY);
         return;
     }
     stats_add(&at->stats->opened, 1);
-    stats_connection_began(at->service->counters, at->service->index);
     conn->opened_at = clock_ms();
     conn->active_at = conn->opened_at;
     conn->busy = true;

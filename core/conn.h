@@ -62,7 +62,7 @@ struct enchufe_conn {
 
 /* conn.c */
 
-/* Takes an accepted, non-blocking socket over and calls on_open. Without memory the socket is closed and
+/* Takes an accepted, non-blocking socket over, which has its place in stats_connections(), and calls on_open. Without memory the socket is closed and
  * counted. */
 void conn_open(struct enchufe_loop *at, int fd, const enchufe_address *peer);
 

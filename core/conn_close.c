@@ -5,12 +5,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define LOG_REFUSAL_MS 1000
+
 void conn_close(struct enchufe_conn *conn, int reason)
 {
     if (conn->phase == CONN_DEAD)
         return;
+    /* One that lingers has been sent all, and why it ends is known. */
+    if (conn->phase != CONN_LINGERING)
+        conn->reason = (uint8_t)reason;
     conn->phase = CONN_DEAD;
-    conn->reason = (uint8_t)reason;
     loop_defer(conn->at->loop, &conn->task);
 }
 
@@ -47,6 +51,9 @@ void conn_end(struct enchufe_conn *conn)
 
     if (conn->reason == ENCHUFE_CLOSED_ABORTED || conn->reason == ENCHUFE_CLOSED_SLOW_READER)
         reset_on_close(conn->source.fd);
+    /* Not left to close(): a process that a plugin forked may hold the socket open, and epoll would go on
+     * to report a connection that is freed. */
+    loop_watch(at->loop, &conn->source, 0);
     close(conn->source.fd);
     stats_add(&at->stats->closed, 1);
     stats_add(&at->stats->reasons[conn->reason], 1);
@@ -60,12 +67,24 @@ void conn_end(struct enchufe_conn *conn)
         at->emptied(at);
 }
 
+/* Refusing costs a client nothing, so the log must not pay for each: one line a second. */
+static bool may_log_refusal(void)
+{
+    static _Atomic uint64_t last;
+    uint64_t now = clock_ms(), before = atomic_load(&last);
+
+    return (before == 0 || now - before >= LOG_REFUSAL_MS) &&
+           atomic_compare_exchange_strong(&last, &before, now);
+}
+
 void conn_refuse(struct enchufe_loop *at, int fd, const enchufe_address *peer, int reason)
 {
     char text[ENCHUFE_ADDRESS_TEXT];
 
     close(fd);
     stats_add(&at->stats->reasons[reason], 1);
+    if (!may_log_refusal())
+        return;
     log_event(ENCHUFE_LOG_INFO, "closed", LOG_STR("service", at->service->name),
               LOG_STR("peer", enchufe_address_format(peer, text, sizeof text)), LOG_NUM("in", 0),
               LOG_NUM("out", 0), LOG_DURATION("duration", 0),

@@ -27,6 +27,13 @@ static size_t call_on_data(struct enchufe_conn *conn, const unsigned char *data,
     return len;
 }
 
+/* No more input counts; what was answered before it is sent all the same. */
+static void give_up(struct enchufe_conn *conn, int reason)
+{
+    conn->phase = CONN_FLUSHING;
+    conn->reason = (uint8_t)reason;
+}
+
 /* Returns the bytes that the first message took; 0 where there is none yet, or the connection was
  * closed for what stands there. */
 static size_t feed_message(struct enchufe_conn *conn, unsigned char *data, size_t len)
@@ -57,7 +64,8 @@ static size_t feed_message(struct enchufe_conn *conn, unsigned char *data, size_
  * is left is held until the output has drained. */
 static size_t feed(struct enchufe_conn *conn, unsigned char *data, size_t len)
 {
-    bool framed = conn->at->service->plugin.v.framing != NULL;
+    const struct enchufe_service *service = conn->at->service;
+    bool framed = service->plugin.v.framing != NULL;
     size_t used = 0;
 
     conn->held = false;
@@ -66,10 +74,14 @@ static size_t feed(struct enchufe_conn *conn, unsigned char *data, size_t len)
             conn->held = true;
             break;
         }
-        size_t n = framed ? feed_message(conn, data + used, len - used)
-                          : call_on_data(conn, data + used, len - used);
-        if (n == 0)
+        size_t left = len - used, part = left < service->max_input ? left : service->max_input;
+        size_t n =
+            framed ? feed_message(conn, data + used, left) : call_on_data(conn, data + used, part);
+        if (n == 0) {
+            /* Paused with nothing taken: the plugin will want it after all. */
+            conn->held = conn->paused && !framed;
             break;
+        }
         used += n;
     }
     return used;
@@ -80,7 +92,7 @@ static size_t feed(struct enchufe_conn *conn, unsigned char *data, size_t len)
 static void check_kept(struct enchufe_conn *conn)
 {
     if (conn->phase == CONN_OPEN && !conn->held && conn->in.len >= conn->at->service->max_input)
-        conn_close(conn, ENCHUFE_CLOSED_INPUT_FULL);
+        give_up(conn, ENCHUFE_CLOSED_INPUT_FULL);
 }
 
 static void keep(struct enchufe_conn *conn, const unsigned char *data, size_t len)
@@ -103,12 +115,11 @@ static void tell_eof(struct enchufe_conn *conn)
 
     conn->eof_told = true;
     if (service->plugin.v.framing != NULL && conn->in.len != 0) {
-        conn_close(conn, ENCHUFE_CLOSED_CUT_SHORT);
+        give_up(conn, ENCHUFE_CLOSED_CUT_SHORT);
     } else if (service->plugin.v.on_eof != NULL) {
         service_call(service, on_eof, conn);
     } else {
-        conn->phase = CONN_FLUSHING;
-        conn->reason = ENCHUFE_CLOSED_BY_CLIENT;
+        give_up(conn, ENCHUFE_CLOSED_BY_CLIENT);
     }
 }
 

@@ -59,12 +59,14 @@ static void expect_progress(struct enchufe_conn *conn)
 
 static void send_failed(struct enchufe_conn *conn, int err)
 {
-    if (err == EAGAIN || err == EWOULDBLOCK || err == EINTR || err == ENOBUFS || err == ENOMEM) {
+    if (err == EAGAIN || err == EWOULDBLOCK || err == EINTR) {
         conn->blocked = true;
         if (conn->write_deadline == TIMER_NEVER)
             expect_progress(conn);
     } else if (err == EPIPE || err == ECONNRESET || err == ETIMEDOUT) {
         conn_close(conn, ENCHUFE_CLOSED_RESET);
+    } else if (err == ENOBUFS || err == ENOMEM) {
+        conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
     } else {
         conn_close(conn, ENCHUFE_CLOSED_IO_ERROR);
     }

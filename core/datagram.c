@@ -3,6 +3,7 @@
  * A reply that is (a part of) the datagram itself is sent from where it was received; any other is
  * copied into the batch's arena. Both end with the batch. */
 #include "datagram.h"
+#include "log.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ struct message {
 
 struct datagram_batch {
     struct loop *loop;
+    struct reflection reflection;
     struct mmsghdr in_headers[BATCH], out_headers[BATCH];
     struct message in[BATCH], out[BATCH];
     unsigned char *input; /* BATCH slots; the system gives memory to those that are used */
@@ -40,12 +42,6 @@ struct datagram_batch {
     unsigned out_count;
     struct datagram_socket *out_socket; /* whose the queued ones are */
     struct loop_task task;              /* flushes what was sent outside of a batch */
-};
-
-/* What on_datagram gets, and what enchufe_reply() finds behind it. */
-struct incoming {
-    enchufe_datagram datagram;
-    struct datagram_socket *socket;
 };
 
 /* ---- out ---- */
@@ -152,29 +148,60 @@ static void queue(struct datagram_socket *socket, const enchufe_route *route, co
     batch->out_count++;
 }
 
-int enchufe_reply(const enchufe_datagram *datagram, const void *data, size_t len)
+static struct datagram_socket *find_socket(const enchufe_loop *loop, const enchufe_route *route)
 {
-    const struct incoming *incoming = (const struct incoming *)datagram;
+    struct datagram_socket *socket = loop->udp;
+
+    while (socket != NULL && socket->endpoint != route->endpoint)
+        socket = socket->next;
+    return socket;
+}
+
+/* Counted each time, told once: whoever forges senders would fill the log. */
+static void refuse(struct datagram_socket *socket, const enchufe_route *route)
+{
+    struct enchufe_service *service = socket->at->service;
+    char peer[ENCHUFE_ADDRESS_TEXT];
+
+    stats_add(&socket->at->stats->datagrams_refused, 1);
+    if (atomic_exchange(&service->refusal_told, true))
+        return;
+    log_event(ENCHUFE_LOG_WARNING, "not answered: the sender looks like a service itself",
+              LOG_STR("service", service->name),
+              LOG_STR("peer", enchufe_address_format(&route->peer, peer, sizeof peer)),
+              LOG_STR("advice", "trust_source_ports = yes answers all the same"));
+}
+
+static int send_along(enchufe_loop *loop, const enchufe_route *route, const void *data, size_t len,
+                      bool in_batch)
+{
+    struct datagram_socket *socket = find_socket(loop, route);
 
     if (len > DATAGRAM_MAX)
         return -EMSGSIZE;
-    queue(incoming->socket, &datagram->route, data, len, true);
+    if (socket == NULL || route->peer.family == ENCHUFE_FAMILY_NONE)
+        return -EINVAL;
+    if (!socket->at->service->config->limits.trust_source_ports &&
+        reflection_suspects(&socket->batch->reflection, route)) {
+        refuse(socket, route);
+        return 0;
+    }
+    queue(socket, route, data, len, in_batch);
     return 0;
+}
+
+int enchufe_reply(const enchufe_datagram *datagram, const void *data, size_t len)
+{
+    return send_along(datagram->loop, &datagram->route, data, len, true);
 }
 
 int enchufe_send(enchufe_loop *loop, const enchufe_route *route, const void *data, size_t len)
 {
-    struct datagram_socket *socket = loop->udp;
+    int err = send_along(loop, route, data, len, false);
 
-    if (len > DATAGRAM_MAX)
-        return -EMSGSIZE;
-    while (socket != NULL && socket->endpoint != route->endpoint)
-        socket = socket->next;
-    if (socket == NULL || route->peer.family == ENCHUFE_FAMILY_NONE)
-        return -EINVAL;
-    queue(socket, route, data, len, false);
-    loop_defer(loop->loop, &socket->batch->task);
-    return 0;
+    if (err == 0)
+        loop_defer(loop->loop, &loop->udp->batch->task);
+    return err;
 }
 
 /* ---- in ---- */
@@ -211,22 +238,18 @@ static void deliver(struct datagram_socket *socket, unsigned index)
     struct datagram_batch *batch = socket->batch;
     const struct mmsghdr *header = &batch->in_headers[index];
     struct enchufe_service *service = socket->at->service;
-    struct incoming incoming = {
-        .datagram = {
-            .data = batch->in[index].part.iov_base,
-            .len = header->msg_len,
-            .service = service,
-            .loop = socket->at,
-            .route = { .local = socket->bound, .endpoint = socket->endpoint },
-        },
-        .socket = socket,
+    enchufe_datagram datagram = {
+        .data = batch->in[index].part.iov_base,
+        .len = header->msg_len,
+        .service = service,
+        .loop = socket->at,
+        .route = { .local = socket->bound, .endpoint = socket->endpoint },
     };
 
-    address_from_sockaddr(&incoming.datagram.route.peer,
-                          (const struct sockaddr *)&batch->in[index].address);
+    address_from_sockaddr(&datagram.route.peer, (const struct sockaddr *)&batch->in[index].address);
     if (socket->wildcard)
-        read_local(&header->msg_hdr, &incoming.datagram.route.local);
-    service_call(service, on_datagram, service, &incoming.datagram);
+        read_local(&header->msg_hdr, &datagram.route.local);
+    service_call(service, on_datagram, service, &datagram);
 }
 
 /* Returns how many datagrams there were; fewer than BATCH: the queue is empty. */
@@ -244,8 +267,6 @@ static int handle_batch(struct datagram_socket *socket)
     if (n <= 0)
         return 0;
     stats_add(&socket->at->stats->datagrams_in, (uint64_t)n);
-    /* What is queued already may point into the input that was just overwritten: it never does, since
-     * each batch is flushed before the next is received. */
     for (int i = 0; i < n; i++)
         deliver(socket, (unsigned)i);
     if (batch->out_count != 0)
@@ -262,13 +283,14 @@ static void ready(struct loop_source *source, uint32_t events)
 
 /* ---- life ---- */
 
-struct datagram_batch *datagram_batch_create(struct loop *loop)
+struct datagram_batch *datagram_batch_create(struct loop *loop, const struct sockets *sockets)
 {
     struct datagram_batch *batch = calloc(1, sizeof *batch);
 
     if (batch == NULL)
         return NULL;
     batch->loop = loop;
+    reflection_init(&batch->reflection, sockets);
     batch->task.run = flush_task;
     batch->arena = malloc(ARENA);
     batch->input = mmap(NULL, (size_t)BATCH * SLOT, PROT_READ | PROT_WRITE,
@@ -305,7 +327,8 @@ static bool is_unspecified(const enchufe_address *address)
 }
 
 int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
-                   struct datagram_batch *batch, int fd, uint32_t number)
+                   struct datagram_batch *batch, int fd, uint32_t number,
+                   const _Atomic unsigned char *gone)
 {
     struct sockaddr_storage bound;
     socklen_t len = sizeof bound;
@@ -318,6 +341,7 @@ int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
         .batch = batch,
         .next = at->udp,
         .endpoint = number,
+        .gone = gone,
         .as_ipv6 = bound.ss_family == AF_INET6,
     };
     address_from_sockaddr(&socket->bound, (struct sockaddr *)&bound);
@@ -336,7 +360,9 @@ int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
 
 void datagram_drain(struct datagram_socket *socket)
 {
-    for (int i = 0; i < DRAIN_BATCHES && handle_batch(socket) == BATCH; i++)
+    bool gone = *socket->gone;
+
+    for (int i = 0; gone && i < DRAIN_BATCHES && handle_batch(socket) == BATCH; i++)
         continue;
     loop_watch(socket->at->loop, &socket->source, 0);
 }

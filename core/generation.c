@@ -1,10 +1,11 @@
 /* Loading a configuration with all that it names. */
 #include "generation.h"
-#include "probe.h"
+#include "log.h"
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- plugins ---- */
 
@@ -114,7 +115,7 @@ static size_t most_loops(const struct generation *generation)
 
 /* ---- life ---- */
 
-int generation_load(struct generation *generation, const char *file, const char *plugin_dir,
+int generation_read(struct generation *generation, const char *file, const char *plugin_dir,
                     struct report *report)
 {
     *generation = (struct generation){ .config = config_read(file, report) };
@@ -135,23 +136,55 @@ int generation_load(struct generation *generation, const char *file, const char 
     }
     privileges_find(config, &generation->identity, report);
     seal_plugins(generation, plugin_dir, report);
-    probe_services(config, generation->files, report);
     return report->count != 0 ? -EINVAL : 0;
 }
 
-int generation_bind(struct generation *generation, struct report *report)
+int generation_bind(struct generation *generation, const struct generation *previous,
+                    struct report *report)
 {
     const struct config *config = generation->config;
 
     if (config == NULL || generation->loops == NULL)
         return -EINVAL;
-    sockets_bind(&generation->sockets, config, generation->loops, report);
+    sockets_bind(&generation->sockets, config, generation->loops,
+                 previous != NULL ? &previous->sockets : NULL, report);
     generation->counters = stats_create(config->service_count + 1, most_loops(generation));
     if (generation->counters == NULL)
         report_add(report, NULL, "no memory for the counters");
-    if (report->count == 0)
-        sockets_listen(&generation->sockets, config, report);
     return report->count != 0 ? -EINVAL : 0;
+}
+
+void generation_log_ready(const struct generation *generation)
+{
+    char text[ENDPOINT_TEXT];
+
+    for (size_t i = 0; i < generation->sockets.count; i++) {
+        const struct bound_endpoint *bound = &generation->sockets.items[i];
+        log_event(ENCHUFE_LOG_INFO, "listening",
+                  LOG_STR("service", generation->config->services[bound->service].name),
+                  LOG_STR("endpoint", endpoint_format(&bound->listener->endpoint, text)));
+    }
+    log_event(ENCHUFE_LOG_INFO, "ready", LOG_NUM("generation", generation->number),
+              LOG_NUM("services", generation->config->service_count),
+              LOG_NUM("endpoints", generation->sockets.count),
+              LOG_NUM("workers", generation->group_count), LOG_NUM("pid", getpid()));
+}
+
+void generation_log_served(const struct generation *generation)
+{
+    for (size_t i = 0; i < generation->config->service_count; i++) {
+        struct stats sum;
+        stats_sum(generation->counters, i, &sum);
+        log_event(
+            ENCHUFE_LOG_INFO, "served", LOG_STR("service", generation->config->services[i].name),
+            LOG_NUM("generation", generation->number), LOG_NUM("opened", sum.opened),
+            LOG_NUM("closed", sum.closed), LOG_NUM("refused", sum.reasons[ENCHUFE_CLOSED_LIMIT]),
+            LOG_NUM("bytes_in", sum.bytes_in), LOG_NUM("bytes_out", sum.bytes_out),
+            LOG_NUM("datagrams_in", sum.datagrams_in), LOG_NUM("datagrams_out", sum.datagrams_out),
+            LOG_NUM("datagrams_unsent", sum.datagrams_unsent),
+            LOG_NUM("datagrams_refused", sum.datagrams_refused),
+            LOG_NUM("datagrams_dropped", sockets_dropped(&generation->sockets, i)));
+    }
 }
 
 void generation_free(struct generation *generation)

@@ -17,6 +17,7 @@ struct group {
 };
 
 struct generation {
+    unsigned number; /* 1 is the first */
     struct config *config;
     struct plugin_file *seals; /* each distinct plugin once */
     size_t seal_count;
@@ -29,15 +30,22 @@ struct generation {
     struct stats_table *counters; /* NULL until then */
 };
 
-/* Reads the configuration, copies the plugins and probes them. plugin_dir (may be NULL) outranks the
- * file's. Everything wrong goes to report, and the rest is checked all the same. For a single-threaded
- * process. Returns 0, or -EINVAL where it reported; generation_free() is due in both cases. */
-int generation_load(struct generation *generation, const char *file, const char *plugin_dir,
+/* Reads the configuration and copies the plugins; runs nothing of them. plugin_dir (may be NULL) outranks
+ * the file's. Everything wrong goes to report, and the rest is checked all the same. For a
+ * single-threaded process. Returns 0, or -EINVAL where it reported; generation_free() is due in both
+ * cases. */
+int generation_read(struct generation *generation, const char *file, const char *plugin_dir,
                     struct report *report);
 
-/* Binds the sockets, also where the report has errors already, so that it tells those too; opens them
- * for connections only where it has none. Returns 0 or -EINVAL. */
-int generation_bind(struct generation *generation, struct report *report);
+/* Finds the sockets, taking over those of `previous` (may be NULL), and makes the counters. Also for a
+ * generation with errors, so that those of its endpoints are told too. Returns 0 or -EINVAL. */
+int generation_bind(struct generation *generation, const struct generation *previous,
+                    struct report *report);
+
+/* The lines `listening` for each endpoint, with its real port, and `ready`; and at the end the line
+ * `served` for each service. */
+void generation_log_ready(const struct generation *generation);
+void generation_log_served(const struct generation *generation);
 
 /* Closes and frees everything. */
 void generation_free(struct generation *generation);

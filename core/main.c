@@ -1,5 +1,6 @@
 /* The command line. */
 #include "call.h"
+#include "control.h"
 #include "generation.h"
 #include "log.h"
 #include "log_sink.h"
@@ -21,8 +22,8 @@
 #define ENCHUFE_CONFIG "/etc/enchufe/enchufe.ini"
 #endif
 
-/* A limit below this is worth a word: most people expect a server to bear a thousand clients. */
-#define FEW_DESCRIPTORS 1024
+/* A limit below this that cannot be raised is worth a word. */
+#define FEW_DESCRIPTORS 10000
 
 enum { DONE = 0, FAILED = 1, WRONG_USAGE = 2 };
 
@@ -37,6 +38,10 @@ static const char usage[] =
     "                                 messages, standard input\n"
     "               --timeout TIME    wait so long (5s)\n"
     "               --lines           end each message with a newline\n"
+    "       enchufe status [--json]   what the server does\n"
+    "       enchufe reload            read the configuration again\n"
+    "       enchufe stop              let open connections finish, and end\n"
+    "               --control PATH    the socket of another server\n"
     "       enchufe --help | --version\n"
     "\n"
     "FILE is " ENCHUFE_CONFIG " unless said. ENDPOINT is tcp://HOST:PORT,\n"
@@ -53,15 +58,17 @@ static int wrong_usage(const char *what, const char *word)
 struct arguments {
     const char *word; /* the file or plugin; NULL: not said */
     const char *plugin_dir;
-    bool debug;
-    bool help;
+    const char *control;
+    bool debug, json, help;
 };
 
-/* argv[0] is the command. Returns DONE or WRONG_USAGE. */
-static int read_arguments(int argc, char **argv, bool is_run, struct arguments *arguments)
+/* argv[0] is the command, and allowed the letters of its options. Returns DONE or WRONG_USAGE. */
+static int read_arguments(int argc, char **argv, const char *allowed, struct arguments *arguments)
 {
     static const struct option options[] = { { "plugin-dir", required_argument, NULL, 'p' },
                                              { "debug", no_argument, NULL, 'd' },
+                                             { "control", required_argument, NULL, 'c' },
+                                             { "json", no_argument, NULL, 'j' },
                                              { "help", no_argument, NULL, 'h' },
                                              { NULL, 0, NULL, 0 } };
     int c;
@@ -69,18 +76,19 @@ static int read_arguments(int argc, char **argv, bool is_run, struct arguments *
     opterr = 0;
     *arguments = (struct arguments){ .word = NULL };
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+        if (c == ':')
+            return wrong_usage("this option needs a value:", argv[optind - 1]);
+        if (c == '?' || (c != 'h' && strchr(allowed, c) == NULL))
+            return wrong_usage("unknown option", argv[optind - 1]);
         if (c == 'p')
             arguments->plugin_dir = optarg;
-        else if (c == 'd' && is_run)
-            arguments->debug = true;
-        else if (c == 'h')
-            arguments->help = true;
-        else if (c == ':')
-            return wrong_usage("this option needs a value:", argv[optind - 1]);
-        else
-            return wrong_usage("unknown option", argv[optind - 1]);
+        else if (c == 'c')
+            arguments->control = optarg;
+        arguments->debug = arguments->debug || c == 'd';
+        arguments->json = arguments->json || c == 'j';
+        arguments->help = arguments->help || c == 'h';
     }
-    if (optind < argc)
+    if (optind < argc && strchr(allowed, 'W') != NULL)
         arguments->word = argv[optind++];
     if (optind < argc)
         return wrong_usage("one word too many:", argv[optind]);
@@ -89,56 +97,75 @@ static int read_arguments(int argc, char **argv, bool is_run, struct arguments *
 
 /* ---- run ---- */
 
-/* Connections are descriptors, and the usual limit of 1,024 is a relic of select(). */
-static void raise_descriptor_limit(int64_t max_connections)
+/* Connections are descriptors, and the usual limit of 1,024 is a relic of select(). Returns the limit from
+ * before. */
+static rlim_t raise_descriptor_limit(struct rlimit *limit)
 {
-    struct rlimit limit;
+    rlim_t before;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    rlim_t before = limit.rlim_cur;
-    limit.rlim_cur = limit.rlim_max;
-    if (before < limit.rlim_max && setrlimit(RLIMIT_NOFILE, &limit) == 0)
+    if (getrlimit(RLIMIT_NOFILE, limit) != 0)
+        *limit = (struct rlimit){ .rlim_cur = FEW_DESCRIPTORS };
+    before = limit->rlim_cur;
+    limit->rlim_cur = limit->rlim_max;
+    if (before < limit->rlim_max && setrlimit(RLIMIT_NOFILE, limit) != 0)
+        limit->rlim_cur = before;
+    return before;
+}
+
+static void log_descriptor_limit(rlim_t before, rlim_t now, int64_t max_connections)
+{
+    if (now > before)
         log_event(ENCHUFE_LOG_INFO, "descriptor limit raised", LOG_NUM("from", before),
-                  LOG_NUM("to", limit.rlim_cur));
-    else
-        limit.rlim_cur = before;
-    if (limit.rlim_cur < FEW_DESCRIPTORS || (rlim_t)max_connections > limit.rlim_cur)
-        log_event(ENCHUFE_LOG_WARNING, "descriptor limit is low", LOG_NUM("limit", limit.rlim_cur),
+                  LOG_NUM("to", now));
+    if (now < FEW_DESCRIPTORS || (rlim_t)max_connections > now)
+        log_event(ENCHUFE_LOG_WARNING, "descriptor limit is low", LOG_NUM("limit", now),
                   LOG_STR("advice", "raise the hard limit (ulimit -Hn, LimitNOFILE=)"));
 }
 
 static void open_log(const struct config *config, struct report *report)
 {
-    struct place place = { .file = config->file, .section = "server", .key = "log" };
     const char *target = config->server.log;
     int err = log_sink_open(target);
 
     if (err != 0)
-        report_add(report, &place, "cannot open %s: %s", target != NULL ? target : "stderr",
-                   strerror(-err));
+        report_add(report, &config->server.log_place, "cannot open %s: %s",
+                   target != NULL ? target : "stderr", strerror(-err));
+}
+
+/* Reads and probes: what run and check have in common. */
+static int load(struct generation *generation, const char *file, const struct arguments *arguments,
+                struct report *report)
+{
+    generation_read(generation, file, arguments->plugin_dir, report);
+    if (generation->files != NULL)
+        probe_services(generation->config, generation->files, &generation->identity, report);
+    return report->count != 0 ? -EINVAL : 0;
 }
 
 static int run(const char *file, const struct arguments *arguments)
 {
     struct generation generation;
     struct report report = { .lines = NULL };
+    struct master_setup setup = { .file = file,
+                                  .plugin_dir = arguments->plugin_dir,
+                                  .debug = arguments->debug };
+    struct rlimit limit;
     int status = FAILED;
 
-    generation_load(&generation, file, arguments->plugin_dir, &report);
-    /* Descriptors for the sockets of every loop; told when the log is there. */
-    if (generation.config != NULL) {
+    load(&generation, file, arguments, &report);
+    rlim_t before = raise_descriptor_limit(&limit);
+    /* Bound also where something is wrong already, so that one run tells everything. */
+    generation_bind(&generation, NULL, &report);
+    if (generation.config != NULL && report.count == 0)
         open_log(generation.config, &report);
-        if (report.count == 0) {
-            const struct server_config *server = &generation.config->server;
-            log_setup(server->log_level, (enum log_format)server->log_format);
-            raise_descriptor_limit(server->max_connections);
-        }
-    }
-    if (generation_bind(&generation, &report) == 0)
-        status = master_run(&generation, arguments->debug);
-    else
+    if (report.count == 0) {
+        const struct server_config *server = &generation.config->server;
+        log_setup(server->log_level, (enum log_format)server->log_format);
+        log_descriptor_limit(before, limit.rlim_cur, server->max_connections);
+        status = master_run(&setup, &generation);
+    } else {
         report_print(&report, stderr);
+    }
     generation_free(&generation);
     report_free(&report);
     log_sink_close();
@@ -151,7 +178,7 @@ static int check(const char *file, const struct arguments *arguments)
 {
     struct generation generation;
     struct report report = { .lines = NULL };
-    int err = generation_load(&generation, file, arguments->plugin_dir, &report);
+    int err = load(&generation, file, arguments, &report);
 
     if (err == 0)
         printf("%s: ok, %zu service%s, %zu endpoint%s\n", file, generation.config->service_count,
@@ -219,26 +246,67 @@ static int plugins(const struct arguments *arguments)
     return err == 0 ? DONE : FAILED;
 }
 
+/* ---- commands ---- */
+
+static int run_command(const struct arguments *arguments)
+{
+    return run(arguments->word != NULL ? arguments->word : ENCHUFE_CONFIG, arguments);
+}
+
+static int check_command(const struct arguments *arguments)
+{
+    return check(arguments->word != NULL ? arguments->word : ENCHUFE_CONFIG, arguments);
+}
+
+static int ask(const struct arguments *arguments, const char *command)
+{
+    return control_call(arguments->control != NULL ? arguments->control : control_default_path(),
+                        command);
+}
+
+static int status_command(const struct arguments *arguments)
+{
+    return ask(arguments, arguments->json ? "status json" : "status");
+}
+
+static int reload_command(const struct arguments *arguments)
+{
+    return ask(arguments, "reload");
+}
+
+static int stop_command(const struct arguments *arguments)
+{
+    return ask(arguments, "stop");
+}
+
+static const struct command {
+    const char *name;
+    const char *allowed; /* letters of options; W: a word */
+    int (*run)(const struct arguments *arguments);
+} commands[] = {
+    { "run", "Wpd", run_command },     { "check", "Wp", check_command },
+    { "plugins", "Wp", plugins },      { "status", "cj", status_command },
+    { "reload", "c", reload_command }, { "stop", "c", stop_command },
+};
+
 /* argv[0] is the command. */
 static int command_main(int argc, char **argv)
 {
     struct arguments arguments;
-    const char *command = argv[0];
-    bool is_run = strcmp(command, "run") == 0, is_check = strcmp(command, "check") == 0;
 
-    if (strcmp(command, "call") == 0)
+    if (strcmp(argv[0], "call") == 0)
         return call_main(argc - 1, argv + 1);
-    if (!is_run && !is_check && strcmp(command, "plugins") != 0)
-        return wrong_usage("unknown command", command);
-    int status = read_arguments(argc, argv, is_run, &arguments);
-    if (status != DONE)
-        return status;
-    if (arguments.help)
-        return fputs(usage, stdout) < 0 ? FAILED : DONE;
-    const char *file = arguments.word != NULL ? arguments.word : ENCHUFE_CONFIG;
-    return is_run     ? run(file, &arguments)
-           : is_check ? check(file, &arguments)
-                      : plugins(&arguments);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[0], commands[i].name) != 0)
+            continue;
+        int status = read_arguments(argc, argv, commands[i].allowed, &arguments);
+        if (status != DONE)
+            return status;
+        if (arguments.help)
+            return fputs(usage, stdout) < 0 ? FAILED : DONE;
+        return commands[i].run(&arguments);
+    }
+    return wrong_usage("unknown command", argv[0]);
 }
 
 /* Who starts us may have closed them, and then a socket that takes such a number would be written to. */
@@ -260,7 +328,8 @@ int main(int argc, char **argv)
 
     open_standard();
     if (first == NULL)
-        return wrong_usage("what to do is missing: run, check, plugins or call", NULL);
+        return wrong_usage(
+            "what to do is missing: run, check, plugins, call, status, reload or stop", NULL);
     if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0)
         fputs(usage, stdout);
     else if (strcmp(first, "--version") == 0)

@@ -1,10 +1,11 @@
-/* The master process: signals, the log's file, and the end of the server. Its workers are in
- * supervisor.c. */
+/* The master process: signals, the control socket, the log's file, and the end of the server. Its
+ * generations are in rollover.c. */
 #include "master.h"
 #include "channel.h"
+#include "control.h"
 #include "log.h"
 #include "log_sink.h"
-#include "supervisor.h"
+#include "rollover.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,74 +14,30 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* How soon a loss is told when no further line tells it. */
 #define LOG_CHECK_MS 1000
-/* Over drain_timeout: then a worker that does not end is killed. */
-#define GRACE_MS 2000
 
 struct master {
-    struct generation *generation;
+    const struct master_setup *setup;
     struct loop *loop;
-    struct supervisor *supervisor;
+    struct rollover *rollover;
+    struct control *control; /* NULL: there is none */
     struct loop_source signals;
-    struct timer kill; /* the end of patience */
-    struct timer log;  /* asks whether lines were lost */
+    struct timer log_check;
+    const char *log; /* as server_config.log says */
     bool leaving;
     int status; /* the exit status */
 };
 
-static void log_listening(void *context)
+static void leave(void *context, bool at_once)
 {
-    const struct generation *generation = context;
-    char text[ENDPOINT_TEXT];
-
-    for (size_t i = 0; i < generation->sockets.count; i++) {
-        const struct bound_endpoint *bound = &generation->sockets.items[i];
-        log_event(ENCHUFE_LOG_INFO, "listening",
-                  LOG_STR("service", generation->config->services[bound->service].name),
-                  LOG_STR("endpoint", endpoint_format(&bound->endpoint, text)));
-    }
-    log_event(ENCHUFE_LOG_INFO, "ready", LOG_NUM("services", generation->config->service_count),
-              LOG_NUM("endpoints", generation->sockets.count),
-              LOG_NUM("workers", generation->group_count), LOG_NUM("pid", getpid()));
-}
-
-/* One line for each service at the end. */
-static void log_served(const struct generation *generation)
-{
-    for (size_t i = 0; i < generation->config->service_count; i++) {
-        struct stats sum;
-        stats_sum(generation->counters, i, &sum);
-        log_event(
-            ENCHUFE_LOG_INFO, "served", LOG_STR("service", generation->config->services[i].name),
-            LOG_NUM("opened", sum.opened), LOG_NUM("closed", sum.closed),
-            LOG_NUM("refused", sum.reasons[ENCHUFE_CLOSED_LIMIT]),
-            LOG_NUM("bytes_in", sum.bytes_in), LOG_NUM("bytes_out", sum.bytes_out),
-            LOG_NUM("datagrams_in", sum.datagrams_in), LOG_NUM("datagrams_out", sum.datagrams_out),
-            LOG_NUM("datagrams_unsent", sum.datagrams_unsent),
-            LOG_NUM("datagrams_dropped", sockets_dropped(&generation->sockets, i)));
-    }
-}
-
-/* ---- leaving ---- */
-
-static void patience_ended(struct timer *timer)
-{
-    struct master *master = (struct master *)((char *)timer - offsetof(struct master, kill));
-
-    supervisor_kill(master->supervisor);
-}
-
-static void leave(struct master *master, bool at_once)
-{
-    uint64_t drain = master->generation->config->server.drain_timeout;
+    struct master *master = context;
 
     /* The second order to drain is impatience. */
     at_once = at_once || master->leaving;
     master->leaving = true;
     log_event(ENCHUFE_LOG_INFO, at_once ? "ending" : "draining", LOG_NUM("pid", getpid()));
-    if (at_once || drain != 0)
-        loop_timer(master->loop, &master->kill, clock_ms() + GRACE_MS + (at_once ? 0 : drain));
-    supervisor_leave(master->supervisor, at_once);
+    rollover_leave(master->rollover, at_once);
 }
 
 /* ---- signals ---- */
@@ -88,24 +45,22 @@ static void leave(struct master *master, bool at_once)
 /* Whoever rotates logs moved the file away: the descriptor's number stays, here and in the workers. */
 static void reopen_log(struct master *master)
 {
-    const char *path = master->generation->config->server.log;
-
-    if (path == NULL || log_sink_is_syslog())
+    if (master->log == NULL || log_sink_is_syslog())
         return;
-    int fd = log_sink_open_file(path);
+    int fd = log_sink_open_file(master->log);
     if (fd < 0) {
-        log_event(ENCHUFE_LOG_ERROR, "cannot reopen the log", LOG_STR("path", path),
+        log_event(ENCHUFE_LOG_ERROR, "cannot reopen the log", LOG_STR("path", master->log),
                   LOG_STR("error", strerror(-fd)));
         return;
     }
     log_sink_take(fd);
-    supervisor_send_log(master->supervisor, fd);
+    rollover_send_log(master->rollover, fd);
     close(fd);
 }
 
 static void check_log(struct timer *timer)
 {
-    struct master *master = (struct master *)((char *)timer - offsetof(struct master, log));
+    struct master *master = (struct master *)((char *)timer - offsetof(struct master, log_check));
 
     log_report_lost();
     loop_timer(master->loop, timer, clock_ms() + LOG_CHECK_MS);
@@ -120,7 +75,7 @@ static void signal_ready(struct loop_source *source, uint32_t events)
     while (read(source->fd, &info, sizeof info) == sizeof info) {
         switch (info.ssi_signo) {
         case SIGCHLD:
-            supervisor_reap(master->supervisor);
+            rollover_reap(master->rollover);
             break;
         case SIGTERM:
             leave(master, false);
@@ -133,8 +88,7 @@ static void signal_ready(struct loop_source *source, uint32_t events)
             reopen_log(master);
             break;
         case SIGHUP:
-            log_line(ENCHUFE_LOG_WARNING,
-                     "reload is not there yet: the configuration stays as it is");
+            rollover_reload(master->rollover, NULL);
             break;
         default:
             break;
@@ -144,7 +98,7 @@ static void signal_ready(struct loop_source *source, uint32_t events)
 
 static int open_signals(void)
 {
-    static const int handled[] = { SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGHUP };
+    static const int handled[] = { SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGHUP, SIGUSR2 };
     sigset_t set;
 
     sigemptyset(&set);
@@ -156,16 +110,14 @@ static int open_signals(void)
     return fd < 0 ? -errno : fd;
 }
 
-/* ---- what the workers tell ---- */
+/* ---- with workers ---- */
 
-static void workers_ready(void *context)
+static void rollover_is_ready(void *context)
 {
-    struct master *master = context;
-
-    log_listening(master->generation);
+    (void)context;
 }
 
-static void workers_failed(void *context)
+static void rollover_has_failed(void *context)
 {
     struct master *master = context;
 
@@ -173,31 +125,58 @@ static void workers_failed(void *context)
     leave(master, true);
 }
 
-static void workers_gone(void *context)
+static void rollover_is_gone(void *context)
 {
     struct master *master = context;
 
     loop_stop(master->loop);
 }
 
-static int run_workers(struct master *master)
+static void process_is_forked(void *context)
 {
-    const struct supervisor_events events = {
-        .ready = workers_ready, .failed = workers_failed, .gone = workers_gone, .context = master
-    };
-    int err = loop_watch(master->loop, &master->signals, EPOLLIN);
+    struct master *master = context;
 
-    if (err != 0)
-        return err;
-    master->supervisor = supervisor_start(master->generation, master->loop, &events);
-    if (master->supervisor == NULL)
-        return -ENOMEM;
-    check_log(&master->log);
-    err = loop_run(master->loop);
-    timer_cancel(&master->loop->timers, &master->log);
-    supervisor_free(master->supervisor);
+    control_forked(master->control);
+    close(master->signals.fd);
+}
+
+static int run_workers(struct master *master, struct generation *generation)
+{
+    const struct rollover_setup setup = { .loop = master->loop,
+                                          .file = master->setup->file,
+                                          .plugin_dir = master->setup->plugin_dir,
+                                          .ready = rollover_is_ready,
+                                          .failed = rollover_has_failed,
+                                          .gone = rollover_is_gone,
+                                          .forked = process_is_forked,
+                                          .context = master };
+    const char *path = generation->config->server.control;
+    const char *log = generation->config->server.log;
+    char *log_path = log != NULL ? strdup(log) : NULL;
+
+    master->log = log_path;
+    master->control = control_open(path, master->loop, leave, master);
+    int err = path != NULL && master->control == NULL
+                  ? -EADDRINUSE
+                  : loop_watch(master->loop, &master->signals, EPOLLIN);
+    if (err == 0) {
+        master->rollover = rollover_start(&setup, generation);
+        err = master->rollover != NULL ? 0 : -ENOMEM;
+    }
+    if (err == 0) {
+        control_serve(master->control, master->rollover);
+        check_log(&master->log_check);
+        err = loop_run(master->loop);
+        timer_cancel(&master->loop->timers, &master->log_check);
+    }
+    control_close(master->control);
+    if (master->rollover != NULL)
+        rollover_free(master->rollover);
+    free(log_path);
     return err;
 }
+
+/* ---- without, for debuggers ---- */
 
 /* Says why the worker in this process could not start. */
 static void log_start_failure(const int ends[2])
@@ -208,12 +187,17 @@ static void log_start_failure(const int ends[2])
         log_event(ENCHUFE_LOG_ERROR, "worker cannot start", LOG_STR("error", packet.text));
 }
 
-/* The worker in this process, with every service: for debuggers, which then need not follow a fork. */
-static int run_debug(struct master *master)
+static void log_debug_ready(void *context)
 {
-    struct generation *generation = master->generation;
+    generation_log_ready(context);
+}
+
+/* The worker in this process, with every service: debuggers then need not follow a fork. */
+static int run_debug(struct master *master, struct generation *generation)
+{
     size_t count = generation->config->service_count;
     struct group all = { .services = calloc(count, sizeof(size_t)), .service_count = count };
+    struct report report = { .lines = NULL };
     int ends[2], status = 1;
 
     for (size_t i = 0; i < generation->group_count; i++)
@@ -227,25 +211,30 @@ static int run_debug(struct master *master)
     struct worker_setup setup = supervisor_setup(generation, &all, trace);
     setup.channel = ends[0];
     setup.signals = master->signals.fd;
-    setup.ready = log_listening;
+    setup.ready = log_debug_ready;
     setup.context = generation;
-    status = worker_run(&setup);
+    if (sockets_open(&generation->sockets, generation->config, &report) == 0) {
+        sockets_retire(&generation->sockets, true);
+        status = worker_run(&setup);
+    }
+    report_print(&report, stderr);
+    report_free(&report);
     if (status != 0)
         log_start_failure(ends);
     close(ends[0]);
     close(ends[1]);
+    generation_log_served(generation);
 out:
     trace_destroy(trace);
     free(all.services);
     return status;
 }
 
-int master_run(struct generation *generation, bool debug)
+int master_run(const struct master_setup *setup, struct generation *generation)
 {
-    struct master master = { .generation = generation,
+    struct master master = { .setup = setup,
                              .signals = { .fd = open_signals(), .ready = signal_ready },
-                             .kill = { .fire = patience_ended },
-                             .log = { .fire = check_log },
+                             .log_check = { .fire = check_log },
                              .loop = loop_create() };
     int err = 0;
 
@@ -253,13 +242,12 @@ int master_run(struct generation *generation, bool debug)
         log_line(ENCHUFE_LOG_ERROR, "cannot start: %s", strerror(errno));
         return 1;
     }
-    if (debug)
-        master.status = run_debug(&master);
+    if (setup->debug)
+        master.status = run_debug(&master, generation);
     else
-        err = run_workers(&master);
+        err = run_workers(&master, generation);
     if (err != 0)
         log_line(ENCHUFE_LOG_ERROR, "cannot go on: %s", strerror(-err));
-    log_served(generation);
     log_event(ENCHUFE_LOG_INFO, "ended", LOG_NUM("pid", getpid()));
     loop_drop(master.loop);
     close(master.signals.fd);

@@ -5,8 +5,15 @@
 
 #include "generation.h"
 
-/* Serves a loaded and bound generation until a signal ends it. With
- * debug, everything runs in this one process, for debuggers. Returns the exit status. */
-int master_run(struct generation *generation, bool debug);
+/* What the command line says, besides what the file does. */
+struct master_setup {
+    const char *file;
+    const char *plugin_dir; /* NULL: not said */
+    bool debug;             /* everything in this one process, for debuggers */
+};
+
+/* Serves a generation that was read, probed and bound, and those that follow it, until a signal or a
+ * command ends it; the generation is the master's from now on. Returns the exit status. */
+int master_run(const struct master_setup *setup, struct generation *generation);
 
 #endif

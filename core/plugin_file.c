@@ -108,6 +108,9 @@ static int open_regular(const char *path, struct stat *st, char error[PLUGIN_ERR
     return fd;
 }
 
+/* No plugin is this large; a sparse file can pretend to be. */
+#define SIZE_LIMIT ((off_t)256 << 20)
+
 static int copy_sealed(int from, off_t size, const char *name)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -149,6 +152,10 @@ int plugin_file_seal(struct plugin_file *file, const char *path, char error[PLUG
     if ((wrong = check_elf(from, st.st_size)) != NULL) {
         close(from);
         return fail(error, path, wrong, ENOEXEC);
+    }
+    if (st.st_size > SIZE_LIMIT) {
+        close(from);
+        return fail(error, path, "is larger than 256 MiB", EFBIG);
     }
     int fd = copy_sealed(from, st.st_size, slash != NULL ? slash + 1 : path);
     close(from);

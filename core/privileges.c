@@ -49,27 +49,22 @@ static int find_group(const char *name, struct identity *identity)
 int privileges_find(const struct config *config, struct identity *identity, struct report *report)
 {
     const struct server_config *server = &config->server;
-    struct place place = { .file = config->file, .section = "server" };
-
     *identity = (struct identity){ .uid = getuid(), .gid = getgid() };
     if (server->user == NULL && server->group == NULL)
         return 0;
     identity->change = true;
-    place.key = "user";
     if (server->user != NULL && find_user(server->user, identity) != 0) {
-        report_add(report, &place, "unknown user \"%s\"; `getent passwd` lists those there are",
-                   server->user);
+        report_add(report, &server->user_place,
+                   "unknown user \"%s\"; `getent passwd` lists those there are", server->user);
         return -EINVAL;
     }
-    place.key = "group";
     if (server->group != NULL && find_group(server->group, identity) != 0) {
-        report_add(report, &place, "unknown group \"%s\"; `getent group` lists those there are",
-                   server->group);
+        report_add(report, &server->group_place,
+                   "unknown group \"%s\"; `getent group` lists those there are", server->group);
         return -EINVAL;
     }
     if (geteuid() != 0 && (identity->uid != geteuid() || identity->gid != getegid())) {
-        place.key = server->user != NULL ? "user" : "group";
-        report_add(report, &place,
+        report_add(report, server->user != NULL ? &server->user_place : &server->group_place,
                    "only root can change who the server is: start it as root, or "
                    "remove the key");
         return -EINVAL;

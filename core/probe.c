@@ -48,12 +48,14 @@ static void say(int fd, char type, size_t number, const char *text, size_t len)
 
 /* ---- in the child ---- */
 
-static void enter_child(struct trace *trace)
+static void enter_child(struct trace *trace, pid_t parent)
 {
     struct rlimit no_core = { 0, 0 };
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
     setpgid(0, 0); /* what a plugin forks goes with it */
     setrlimit(RLIMIT_CORE, &no_core);
     if (null >= 0) {
@@ -64,28 +66,37 @@ static void enter_child(struct trace *trace)
     trace_install(trace);
 }
 
+static void say_lines(int fd, const struct report *report)
+{
+    char text[sizeof((struct packet *)NULL)->text];
+
+    for (size_t i = 0; i < report->count; i++) {
+        const struct report_line *line = &report->lines[i];
+        int n = snprintf(text, sizeof text, "%s%c%s", line->file != NULL ? line->file : "", '\0',
+                         line->text);
+        say(fd, 'e', line->line, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
+    }
+}
+
 static void probe_one(int fd, const struct config *config, size_t index,
                       const struct plugin_file *file)
 {
     struct report report = { .lines = NULL };
     struct enchufe_service service;
-    char text[sizeof((struct packet *)NULL)->text];
 
     service_init(&service, &config->services[index], (uint32_t)index, file, false, &report);
     service_check(&service, &report);
     service_free(&service);
-    for (size_t i = 0; i < report.count; i++) {
-        const struct report_line *line = &report.lines[i];
-        int n = snprintf(text, sizeof text, "%s%c%s", line->file != NULL ? line->file : "", '\0',
-                         line->text);
-        say(fd, 'e', line->line, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
-    }
+    say_lines(fd, &report);
     report_free(&report);
 }
 
 static void probe_from(int fd, const struct config *config, struct plugin_file *const *files,
-                       size_t first)
+                       const struct identity *identity, size_t first)
 {
+    if (privileges_drop(identity) != 0)
+        _exit(1);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* cleared by the change of user */
     for (size_t i = first; i < config->service_count; i++) {
         if (files[i] == NULL || files[i]->fd < 0)
             continue;
@@ -133,6 +144,7 @@ static void describe(int fd, const struct plugin_file *file, bool options)
 /* Returns 0 in the child, which answers on child->fd and ends with leave_child(). */
 static int spawn(struct child *child)
 {
+    pid_t parent = getpid();
     int pair[2];
 
     *child = (struct child){ .pid = -1, .fd = -1, .trace = trace_create(0) };
@@ -154,7 +166,7 @@ static int spawn(struct child *child)
     close(pair[child->pid == 0 ? 0 : 1]);
     child->fd = pair[child->pid == 0 ? 1 : 0];
     if (child->pid == 0)
-        enter_child(child->trace);
+        enter_child(child->trace, parent);
     return child->pid == 0 ? 0 : 1;
 }
 
@@ -191,18 +203,18 @@ static void reap(struct child *child, bool done, bool hung, char *words, size_t 
     trace_blame(child->trace, &callback);
     int caught = child->trace->signal;
     const char *where = callback == CALLBACK_check ? "in its check" : "while it was opened";
-    if (done || hung)
-        kill(child->pid, SIGKILL);
+    /* Also one that closed the socket and lives on. */
+    kill(child->pid, SIGKILL);
     kill(-child->pid, SIGKILL);
     while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
         continue;
     kill(-child->pid, SIGKILL);
     words[0] = '\0';
-    if (hung)
+    if (hung || (!done && caught == 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
         snprintf(words, size, "did not return within %d s %s", LIMIT_MS / 1000, where);
     else if (!done && (caught != 0 || WIFSIGNALED(status)))
-        snprintf(words, size, "crashed %s (SIG%s)", where,
-                 sigabbrev_np(caught != 0 ? caught : WTERMSIG(status)));
+        snprintf(words, size, "crashed %s (%s)", where,
+                 trace_signal_name(caught != 0 ? caught : WTERMSIG(status)));
     else if (!done)
         snprintf(words, size, "ended the process %s (exit status %d); a plugin has to return",
                  where, WEXITSTATUS(status));
@@ -221,7 +233,7 @@ static void add_error(struct report *report, struct packet *packet)
 
 /* One child, from service `first` on. Returns the service to go on with, or a negative errno. */
 static ssize_t probe_some(const struct config *config, struct plugin_file *const *files,
-                          size_t first, struct report *report)
+                          const struct identity *identity, size_t first, struct report *report)
 {
     struct child child;
     struct packet packet;
@@ -233,7 +245,7 @@ static ssize_t probe_some(const struct config *config, struct plugin_file *const
     if (err < 0)
         return err;
     if (err == 0) {
-        probe_from(child.fd, config, files, first);
+        probe_from(child.fd, config, files, identity, first);
         leave_child(&child);
     }
     while (!done && (len = hear(&child, &packet)) > 0) {
@@ -254,16 +266,63 @@ static ssize_t probe_some(const struct config *config, struct plugin_file *const
 }
 
 int probe_services(const struct config *config, struct plugin_file *const *files,
-                   struct report *report)
+                   const struct identity *identity, struct report *report)
 {
     size_t before = report->count;
     ssize_t next = 0;
 
     while (next >= 0 && (size_t)next < config->service_count)
-        next = probe_some(config, files, (size_t)next, report);
+        next = probe_some(config, files, identity, (size_t)next, report);
     if (next < 0)
         report_add(report, NULL, "cannot probe the plugins: %s", strerror((int)-next));
     return report->count != before ? -EINVAL : 0;
+}
+
+pid_t probe_begin(const struct config *config, struct plugin_file *const *files,
+                  const struct identity *identity, int *fd)
+{
+    struct report report = { .lines = NULL };
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return -errno;
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        probe_services(config, files, identity, &report);
+        say_lines(pair[1], &report);
+        say(pair[1], 'd', 0, NULL, 0);
+        _exit(0);
+    }
+    int err = errno;
+    close(pair[1]);
+    *fd = pair[0];
+    if (pid < 0)
+        close(pair[0]);
+    return pid < 0 ? -err : pid;
+}
+
+bool probe_continue(pid_t child, int fd, struct report *report)
+{
+    struct packet packet;
+    ssize_t len;
+    bool done = false;
+
+    while (!done && (len = recv(fd, &packet, sizeof packet - 1, MSG_DONTWAIT)) > 0) {
+        ((char *)&packet)[len] = '\0';
+        if (packet.type == 'e')
+            add_error(report, &packet);
+        done = packet.type == 'd';
+    }
+    if (!done && len < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (!done)
+        report_add(report, NULL, "the probe of the plugins ended unexpectedly");
+    kill(child, SIGKILL);
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    close(fd);
+    return true;
 }
 
 int probe_describe(const struct plugin_file *file, bool options, char error[PLUGIN_ERROR])

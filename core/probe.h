@@ -5,13 +5,25 @@
 
 #include "config.h"
 #include "plugin_file.h"
+#include "privileges.h"
 #include <stdio.h>
+#include <sys/types.h>
 
-/* Opens the plugin of every service, parses its options and calls its check, in a child. files[i] is
+/* Opens the plugin of every service, parses its options and calls its check, in a child that has
+ * become the workers' user. files[i] is
  * the sealed plugin of service i; one with fd -1 was reported already and is passed over. Everything
  * wrong goes to report. For a single-threaded process. Returns 0, or -EINVAL where it reported. */
 int probe_services(const struct config *config, struct plugin_file *const *files,
-                   struct report *report);
+                   const struct identity *identity, struct report *report);
+
+/* The same without waiting, for a process that has other things to do: a child runs probe_services() and
+ * says what it finds on *fd, which becomes readable. Returns the child, or a negative errno. */
+pid_t probe_begin(const struct config *config, struct plugin_file *const *files,
+                  const struct identity *identity, int *fd);
+
+/* Takes what the child has said. Never blocks. Returns true at its end: the child is reaped and fd
+ * closed. */
+bool probe_continue(pid_t child, int fd, struct report *report);
 
 /* Describes one plugin on standard output (name, version, summary, what it serves), in a child; with
  * options, its option table too. Returns 0, or -EINVAL with a sentence in error. */

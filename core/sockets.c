@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -102,14 +103,14 @@ static int bind_one(struct endpoint *endpoint, bool first)
 }
 
 /* A socket's file stays behind when its server is killed; whether one lives is told by connecting. */
-static const char *clear_stale_path(const char *path)
+const char *sockets_clear_stale(const char *path)
 {
     struct endpoint endpoint = { .kind = ENCHUFE_UNIX };
     struct sockaddr_storage address;
     struct stat st;
 
     if (lstat(path, &st) != 0)
-        return NULL; /* bind will say what else may be wrong */
+        return NULL; /* binding will say what else may be wrong */
     if (!S_ISSOCK(st.st_mode))
         return "exists and is not a socket; choose another path, or remove it";
     memcpy(endpoint.path, path, strlen(path) + 1);
@@ -117,31 +118,34 @@ static const char *clear_stale_path(const char *path)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return NULL;
-    bool refused = connect(fd, (struct sockaddr *)&address, len) != 0 && errno == ECONNREFUSED;
+    int err = connect(fd, (struct sockaddr *)&address, len) != 0 ? errno : 0;
     close(fd);
-    if (!refused)
+    if (err == EPROTOTYPE)
+        return "is a datagram socket of another program";
+    if (err == EACCES)
+        return "cannot be looked at: permission denied";
+    if (err != ECONNREFUSED)
         return "is in use: another server listens there";
     unlink(path);
     return NULL;
 }
 
-static void report_bind(struct report *report, const struct bound_endpoint *bound, int err)
+static void report_bind(struct report *report, const struct listener *listener,
+                        const struct place *place, int err)
 {
     char text[ENDPOINT_TEXT];
-    const char *name = endpoint_format(&bound->endpoint, text);
-    const struct place *place = &bound->config->place;
+    const char *name = endpoint_format(&listener->endpoint, text);
 
     if (err == EADDRINUSE)
         report_add(report, place, "%s is in use by another program; `ss -lntup` shows which", name);
-    else if (err == EACCES && bound->endpoint.kind != ENCHUFE_UNIX)
+    else if (err == EACCES && listener->endpoint.kind != ENCHUFE_UNIX)
         report_add(report, place,
                    "%s needs a privilege: use a port from 1024 on, start as root, or "
                    "give the server CAP_NET_BIND_SERVICE",
                    name);
     else if (err == EADDRNOTAVAIL)
         report_add(report, place,
-                   "%s: this machine has no such address; `ip address` lists those "
-                   "that it has",
+                   "%s: this machine has no such address; `ip address` lists those that it has",
                    name);
     else if (err == EMFILE)
         report_add(report, place, "%s: no descriptors are left; raise the limit (ulimit -n)", name);
@@ -149,94 +153,256 @@ static void report_bind(struct report *report, const struct bound_endpoint *boun
         report_add(report, place, "cannot bind %s: %s", name, strerror(err));
 }
 
-static int bind_first(struct bound_endpoint *bound, unsigned *retries)
+/* Returns the socket, or a negative errno; then wrong, if set, says more. */
+static int try_first(struct endpoint *endpoint, const char **wrong)
 {
-    for (;;) {
-        int fd = bind_one(&bound->endpoint, true);
-        if (fd != -EADDRINUSE || bound->endpoint.kind == ENCHUFE_UNIX || *retries == 0)
-            return fd;
-        --*retries;
-        nanosleep(&(struct timespec){ .tv_nsec = RETRY_MS * 1000000L }, NULL);
-    }
+    *wrong = endpoint->kind == ENCHUFE_UNIX ? sockets_clear_stale(endpoint->path) : NULL;
+    return *wrong != NULL ? -EADDRINUSE : bind_one(endpoint, true);
 }
 
-static int bind_endpoint(struct bound_endpoint *bound, size_t count, unsigned *retries,
+/* The first socket shows whether the endpoint can be had at all. */
+static int bind_listener(struct listener *listener, unsigned *retries, const struct place *place,
                          struct report *report)
 {
     const char *wrong;
+    int fd;
 
-    bound->fds = calloc(count, sizeof *bound->fds);
-    if (bound->fds == NULL)
-        return -ENOMEM;
-    if (bound->endpoint.kind == ENCHUFE_UNIX &&
-        (wrong = clear_stale_path(bound->endpoint.path)) != NULL) {
-        report_add(report, &bound->config->place, "%s %s", bound->endpoint.path, wrong);
-        return -EADDRINUSE;
+    while ((fd = try_first(&listener->endpoint, &wrong)) == -EADDRINUSE && *retries > 0) {
+        --*retries;
+        nanosleep(&(struct timespec){ .tv_nsec = RETRY_MS * 1000000L }, NULL);
     }
-    for (size_t i = 0; i < count; i++) {
-        int fd = i == 0 ? bind_first(bound, retries) : bind_one(&bound->endpoint, false);
-        if (fd < 0) {
-            report_bind(report, bound, -fd);
-            return fd;
-        }
-        bound->fds[bound->fd_count++] = fd;
-    }
-    bound->created_path = bound->endpoint.kind == ENCHUFE_UNIX;
+    if (fd < 0 && wrong != NULL)
+        report_add(report, place, "%s %s", listener->endpoint.path, wrong);
+    else if (fd < 0)
+        report_bind(report, listener, place, -fd);
+    if (fd < 0)
+        return fd;
+    listener->fds[listener->fd_count++] = fd;
+    listener->bound = 1;
+    listener->created_path = listener->endpoint.kind == ENCHUFE_UNIX;
     return 0;
 }
 
-int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
-                 struct report *report)
+/* A socket for each loop. Those behind the first are bound only as the generation opens: bound earlier,
+ * the system would hand them datagrams that nobody reads if the generation does not come up. */
+static int grow(struct listener *listener, size_t count, const struct place *place,
+                struct report *report)
 {
-    unsigned retries = RETRIES;
+    int *fds;
+
+    if (listener->endpoint.kind == ENCHUFE_UNIX || listener->fd_count >= count)
+        return 0;
+    fds = realloc(listener->fds, count * sizeof *fds);
+    if (fds == NULL)
+        return -ENOMEM;
+    listener->fds = fds;
+    while (listener->fd_count < count) {
+        int fd = create_socket(&listener->endpoint);
+        if (fd < 0) {
+            report_bind(report, listener, place, -fd);
+            return fd;
+        }
+        set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+        listener->fds[listener->fd_count++] = fd;
+    }
+    return 0;
+}
+
+/* ---- from one generation to the next ---- */
+
+/* Port 0 is the same endpoint only in the same service; which of several is told by their order. */
+static bool same_endpoint(const struct bound_endpoint *before, const char *service_before,
+                          const struct listen_config *now, const char *service_now)
+{
+    const struct endpoint *a = &before->config->endpoint, *b = &now->endpoint;
+
+    if (a->kind != b->kind || a->any != b->any)
+        return false;
+    if (a->kind == ENCHUFE_UNIX)
+        return strcmp(a->path, b->path) == 0;
+    return a->address.family == b->address.family && a->address.port == b->address.port &&
+           a->address.scope == b->address.scope &&
+           memcmp(a->address.ip, b->address.ip, sizeof a->address.ip) == 0 &&
+           (a->address.port != 0 || strcmp(service_before, service_now) == 0);
+}
+
+static bool taken(const struct sockets *sockets, const struct listener *listener)
+{
+    for (size_t i = 0; i < sockets->count; i++)
+        if (sockets->items[i].listener == listener)
+            return true;
+    return false;
+}
+
+/* The listener that the previous generation has for the endpoint, or NULL. `where` is how far the
+ * search came last time: files change little, so the next is mostly found at once. */
+static struct listener *inherit(const struct sockets *previous, const struct sockets *sockets,
+                                const struct listen_config *listen, size_t *where)
+{
+    for (size_t n = 0; previous != NULL && n < previous->count; n++) {
+        size_t i = (*where + n) % previous->count;
+        const struct bound_endpoint *before = &previous->items[i];
+        if (!same_endpoint(before, before->config->place.section, listen, listen->place.section) ||
+            (listen->endpoint.address.port == 0 && taken(sockets, before->listener)))
+            continue;
+        *where = i + 1;
+        return before->listener;
+    }
+    return NULL;
+}
+
+static int add_endpoint(struct sockets *sockets, const struct listen_config *listen, size_t service,
+                        struct listener *listener, unsigned *retries, struct report *report)
+{
+    struct bound_endpoint *bound = &sockets->items[sockets->count];
     int err = 0;
 
-    *sockets =
-        (struct sockets){ .items = calloc(config->endpoint_count + 1, sizeof *sockets->items) };
-    if (sockets->items == NULL)
-        return -ENOMEM;
-    for (size_t s = 0; s < config->service_count; s++) {
-        const struct service_config *service = &config->services[s];
-        for (size_t i = 0; i < service->listen_count; i++) {
-            struct bound_endpoint *bound = &sockets->items[sockets->count++];
-            *bound = (struct bound_endpoint){ .endpoint = service->listens[i].endpoint,
-                                              .config = &service->listens[i],
-                                              .service = s };
-            size_t count = bound->endpoint.kind == ENCHUFE_UNIX ? 1 : loops[s];
-            if (bind_endpoint(bound, count, &retries, report) != 0)
-                err = -EINVAL;
+    if (listener == NULL) {
+        listener = calloc(1, sizeof *listener);
+        if (listener == NULL || (listener->fds = calloc(1, sizeof *listener->fds)) == NULL) {
+            free(listener);
+            return -ENOMEM;
         }
+        listener->endpoint = listen->endpoint;
+        /* Binding a Unix socket leaves traces in the file system: not where all is for nothing. */
+        if (listen->endpoint.kind != ENCHUFE_UNIX || report->count == 0)
+            err = bind_listener(listener, retries, &listen->place, report);
+    }
+    listener->users++;
+    *bound = (struct bound_endpoint){ .listener = listener, .config = listen, .service = service };
+    sockets->count++;
+    return err;
+}
+
+static int bind_service(struct sockets *sockets, const struct config *config, size_t service,
+                        size_t loops, const struct sockets *previous, size_t *where,
+                        unsigned *retries, struct report *report)
+{
+    const struct service_config *section = &config->services[service];
+    int err = 0;
+
+    for (size_t i = 0; i < section->listen_count; i++) {
+        const struct listen_config *listen = &section->listens[i];
+        struct listener *listener = inherit(previous, sockets, listen, where);
+        int failed = add_endpoint(sockets, listen, service, listener, retries, report);
+        if (failed == -ENOMEM)
+            return failed;
+        if (failed == 0)
+            failed =
+                grow(sockets->items[sockets->count - 1].listener, loops, &listen->place, report);
+        if (failed != 0)
+            err = failed;
     }
     return err;
 }
 
-int sockets_listen(struct sockets *sockets, const struct config *config, struct report *report)
+int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
+                 const struct sockets *previous, struct report *report)
+{
+    unsigned retries = RETRIES;
+    size_t room = config->endpoint_count + 1, where = 0;
+    int err = 0;
+
+    *sockets = (struct sockets){ .items = calloc(room, sizeof *sockets->items) };
+    void *gone = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (sockets->items == NULL || gone == MAP_FAILED) {
+        report_add(report, NULL, "no memory for the sockets");
+        return -ENOMEM;
+    }
+    sockets->gone = gone;
+    sockets->gone_size = room;
+    for (size_t i = 0; i < config->service_count; i++) {
+        int failed = bind_service(sockets, config, i, loops[i], previous, &where, &retries, report);
+        if (failed != 0)
+            err = failed;
+    }
+    return err;
+}
+
+/* ---- opening and closing ---- */
+
+static int bind_rest(struct listener *listener)
+{
+    struct sockaddr_storage address;
+    socklen_t len = endpoint_to_sockaddr(&listener->endpoint, &address);
+
+    for (; listener->bound < listener->fd_count; listener->bound++)
+        if (bind(listener->fds[listener->bound], (struct sockaddr *)&address, len) != 0)
+            return -errno;
+    return 0;
+}
+
+/* For one that listens already this only sets the backlog. */
+static int listen_all(const struct listener *listener, int backlog)
+{
+    for (size_t i = 0; i < listener->fd_count && listener->endpoint.kind != ENCHUFE_UDP; i++)
+        if (listen(listener->fds[i], backlog) != 0)
+            return -errno;
+    return 0;
+}
+
+int sockets_open(struct sockets *sockets, const struct config *config, struct report *report)
 {
     int err = 0;
 
     for (size_t i = 0; i < sockets->count; i++) {
-        struct bound_endpoint *bound = &sockets->items[i];
+        const struct bound_endpoint *bound = &sockets->items[i];
         int backlog = (int)config->services[bound->service].limits.backlog;
-        for (size_t n = 0; n < bound->fd_count && bound->endpoint.kind != ENCHUFE_UDP; n++)
-            if (listen(bound->fds[n], backlog) != 0) {
-                report_bind(report, bound, errno);
-                err = -EINVAL;
-                break;
-            }
+        int failed = bind_rest(bound->listener);
+        if (failed == 0)
+            failed = listen_all(bound->listener, backlog);
+        if (failed != 0) {
+            report_bind(report, bound->listener, &bound->config->place, -failed);
+            err = -EINVAL;
+        }
     }
     return err;
+}
+
+void sockets_retire(struct sockets *sockets, bool all)
+{
+    for (size_t i = 0; i < sockets->count; i++)
+        if (all || sockets->items[i].listener->users == 1)
+            sockets->gone[i] = 1;
+}
+
+void sockets_close_others(const struct sockets *sockets, const struct sockets *keep)
+{
+    for (size_t i = 0; i < sockets->count; i++) {
+        const struct listener *listener = sockets->items[i].listener;
+        for (size_t n = 0; n < listener->fd_count && !taken(keep, listener); n++)
+            close(listener->fds[n]);
+    }
+}
+
+static void close_listener(struct listener *listener)
+{
+    if (listener->created_path)
+        unlink(listener->endpoint.path);
+    for (size_t n = 0; n < listener->fd_count; n++)
+        close(listener->fds[n]);
+    free(listener->fds);
+    free(listener);
+}
+
+/* What a generation that never opened added. */
+static void shrink(struct listener *listener)
+{
+    while (listener->fd_count > listener->bound)
+        close(listener->fds[--listener->fd_count]);
 }
 
 void sockets_close(struct sockets *sockets)
 {
     for (size_t i = 0; i < sockets->count; i++) {
-        struct bound_endpoint *bound = &sockets->items[i];
-        if (bound->created_path)
-            unlink(bound->endpoint.path);
-        for (size_t n = 0; n < bound->fd_count; n++)
-            close(bound->fds[n]);
-        free(bound->fds);
+        struct listener *listener = sockets->items[i].listener;
+        if (--listener->users == 0)
+            close_listener(listener);
+        else
+            shrink(listener);
     }
+    if (sockets->gone != NULL)
+        munmap((void *)sockets->gone, sockets->gone_size);
     free(sockets->items);
     *sockets = (struct sockets){ .items = NULL };
 }
@@ -246,12 +412,13 @@ uint64_t sockets_dropped(const struct sockets *sockets, size_t service)
     uint64_t dropped = 0;
 
     for (size_t i = 0; i < sockets->count; i++) {
-        const struct bound_endpoint *bound = &sockets->items[i];
-        for (size_t n = 0; n < bound->fd_count && bound->service == service; n++) {
+        const struct listener *listener = sockets->items[i].listener;
+        if (sockets->items[i].service != service || listener->endpoint.kind != ENCHUFE_UDP)
+            continue;
+        for (size_t n = 0; n < listener->fd_count; n++) {
             uint32_t info[SK_MEMINFO_VARS];
             socklen_t len = sizeof info;
-            if (bound->endpoint.kind == ENCHUFE_UDP &&
-                getsockopt(bound->fds[n], SOL_SOCKET, SO_MEMINFO, info, &len) == 0)
+            if (getsockopt(listener->fds[n], SOL_SOCKET, SO_MEMINFO, info, &len) == 0)
                 dropped += info[SK_MEMINFO_DROPS];
         }
     }

@@ -1,36 +1,61 @@
-/* The listening sockets of a configuration. The master opens them, every worker inherits them, and they
- * live as long as the master: so a worker that ends takes no queued connection with it. */
+/* Listening sockets. The master opens them, every worker inherits them, and they pass from one
+ * generation to the next: so neither a worker's end nor a reload takes a queued connection along. */
 #ifndef SOCKETS_H
 #define SOCKETS_H
 
 #include "config.h"
 
-/* One endpoint. TCP and UDP have a socket for each loop (SO_REUSEPORT: the system shares connections
- * out); a Unix socket is one, which the loops share. */
-struct bound_endpoint {
+/* The sockets of one endpoint, shared by the generations that serve it. TCP and UDP have one for each
+ * loop (SO_REUSEPORT: the system shares connections out), and their number only grows; a Unix socket is
+ * one, which the loops share. */
+struct listener {
     struct endpoint endpoint; /* with the real port */
-    const struct listen_config *config;
-    size_t service; /* index in the configuration */
     int *fds;
     size_t fd_count;
+    size_t bound;      /* of them: the rest is bound when the generation opens */
     bool created_path; /* a Unix socket's file is ours to remove */
+    unsigned users;    /* generations */
+};
+
+struct bound_endpoint {
+    struct listener *listener;
+    const struct listen_config *config;
+    size_t service; /* index in the configuration */
 };
 
 struct sockets {
     struct bound_endpoint *items;
     size_t count;
+    /* One for each item, in memory that the workers share: the next generation does not serve it, so
+     * whoever drains it shuts it. */
+    _Atomic unsigned char *gone;
+    size_t gone_size;
 };
 
-/* Binds every endpoint of the configuration; loops[i] is the number of loops of service i. Nothing can
- * connect yet. Every failure goes to report. Returns 0 or -EINVAL; sockets_close() is due in both cases. */
+/* Finds the sockets of every endpoint of the configuration: those that `previous` (may be NULL) serves
+ * already are taken over, the others are bound. Nothing new can connect yet. loops[i] is the number of
+ * loops of service i. Every failure goes to report. Returns 0 or a negative errno; sockets_close() is
+ * due in both cases. */
 int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
-                 struct report *report);
+                 const struct sockets *previous, struct report *report);
 
-/* Opens the TCP and Unix sockets for connections. */
-int sockets_listen(struct sockets *sockets, const struct config *config, struct report *report);
+/* Opens all for connections and datagrams: the moment from which a generation serves. Every failure goes
+ * to report. Returns 0 or -EINVAL. */
+int sockets_open(struct sockets *sockets, const struct config *config, struct report *report);
 
-/* Closes all, and removes the files of Unix sockets. */
+/* Marks those that no other generation uses, or with all set every one, as gone. */
+void sockets_retire(struct sockets *sockets, bool all);
+
+/* In a new worker: closes those that `keep` does not have, so that they end when their own generation
+ * does. */
+void sockets_close_others(const struct sockets *sockets, const struct sockets *keep);
+
+/* Ends a generation's use: what nobody else uses is closed, and files of Unix sockets are removed. */
 void sockets_close(struct sockets *sockets);
+
+/* Removes the file of a Unix socket that nobody listens on any more. Returns NULL, or what is in the way:
+ * a static text that goes on behind the path. */
+const char *sockets_clear_stale(const char *path);
 
 /* Datagrams that the system dropped for want of room in the sockets of a service. */
 uint64_t sockets_dropped(const struct sockets *sockets, size_t service);

@@ -74,6 +74,15 @@ void stats_sum(struct stats_table *table, size_t service, struct stats *out)
     }
 }
 
+void stats_merge(struct stats *sum, const struct stats *more)
+{
+    _Atomic uint64_t *to = (_Atomic uint64_t *)(void *)sum;
+    const _Atomic uint64_t *from = (const _Atomic uint64_t *)(const void *)more;
+
+    for (size_t i = 0; i < STATS_WORDS; i++)
+        stats_add(to + i, atomic_load_explicit(from + i, memory_order_relaxed));
+}
+
 static void count_connections(struct stats_table *table, size_t service, int64_t n)
 {
     assert(service < table->services);

@@ -19,6 +19,7 @@
     COUNTER(datagrams_in, "datagrams received")                                                \
     COUNTER(datagrams_out, "datagrams sent")                                                   \
     COUNTER(datagrams_unsent, "datagrams that the system did not take for sending")            \
+    COUNTER(datagrams_refused, "datagrams not sent, because they went to what looks like a service")   \
     COUNTER(accept_pauses, "times that accepting paused for want of descriptors or memory")
 /* clang-format on */
 
@@ -40,6 +41,9 @@ struct stats *stats_at(struct stats_table *table, size_t service, size_t loop);
 
 /* The sum over all loops. */
 void stats_sum(struct stats_table *table, size_t service, struct stats *out);
+
+/* Adds what `more` counts to sum; both are the caller's own. */
+void stats_merge(struct stats *sum, const struct stats *more);
 
 /* Connections open now, of a service and of the whole server, over all loops and workers. A shared count,
  * because limits need it exactly; touched twice in a connection's life. */

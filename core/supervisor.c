@@ -10,44 +10,57 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Between the death of a worker and its next start: nothing, then 0.1 s, doubled each time up to 30 s.
- * (Without this, one that crashes as it starts is started 6,000 times a second.) Health makes it
- * forgotten. */
+/* Between the death of a worker and its next start: nothing, then 0.1 s, doubled each time, and from 5 s
+ * on at once to 30 s: at most ten starts in ten seconds, and then two a minute. (Without this, one that
+ * crashes as it starts is started 6,000 times a second.) Health makes it forgotten. */
 #define BACKOFF_FIRST_MS 100
+#define BACKOFF_DOUBLED_MS 5000
 #define BACKOFF_MAX_MS 30000
 #define HEALTHY_MS 60000
+
+/* A worker that was told to leave has its time, and this. */
+#define GRACE_MS 500
+#define QUIT_MS 1500
 
 /* One worker's place: processes come and go in it. */
 struct post {
     struct supervisor *supervisor;
-    const struct group *group;
+    struct post *next;
+    struct group group;
     struct trace *trace;
     pid_t pid; /* 0: none runs */
     struct loop_source channel;
     struct timer restart;
     uint64_t started_at;
-    unsigned failures; /* in a row */
-    bool ready;
-    bool told; /* it said itself why it fails */
+    unsigned failures;    /* in a row */
+    uint64_t sent_before; /* what its services had sent when it was started */
+    unsigned restarts;
+    bool prepared, ready;
+    bool told;        /* it said itself why it fails */
+    bool quarantined; /* one service, which crashed its worker before */
+    char last_crash[160];
 };
 
 struct supervisor {
     struct generation *generation;
     struct loop *loop;
     struct supervisor_events events;
-    bool was_ready; /* all at once, for the first time */
+    bool was_prepared, was_ready; /* all at once, for the first time */
+    bool open;                    /* workers may accept */
+    bool failed;
     bool leaving;
-    struct loop_task check; /* whether all are ready, or gone */
-    size_t post_count;
-    struct post posts[];
+    uint64_t deadline;
+    struct timer kill;
+    struct loop_task check; /* whether all are prepared, ready or gone */
+    struct post *posts, **last_post;
 };
 
-static const char *worker_name(const struct post *post)
+static const char *post_name(const struct post *post)
 {
     const struct service_config *first =
-        &post->supervisor->generation->config->services[post->group->services[0]];
+        &post->supervisor->generation->config->services[post->group.services[0]];
 
-    return first->limits.isolate ? first->name : "main";
+    return first->limits.isolate || post->quarantined ? first->name : "main";
 }
 
 /* ---- starting ---- */
@@ -82,81 +95,139 @@ static _Noreturn void end_process(int status)
 #endif
 }
 
-/* In a new worker: the ends of the others' channels, which would keep those open after the master. */
-static void close_channels(const struct supervisor *supervisor)
-{
-    for (size_t i = 0; i < supervisor->post_count; i++)
-        if (supervisor->posts[i].channel.fd >= 0)
-            close(supervisor->posts[i].channel.fd);
-}
+static void after_failure(struct post *post, const char *text);
+static void hear(struct loop_source *source, uint32_t events);
 
-static void after_failure(struct post *post);
+/* What the services of a post have sent: whoever answers is alive. */
+static uint64_t sent(const struct post *post)
+{
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < post->group.service_count; i++) {
+        struct stats sum;
+        stats_sum(post->supervisor->generation->counters, post->group.services[i], &sum);
+        total += sum.bytes_out + sum.datagrams_out;
+    }
+    return total;
+}
 
 static void start_worker(struct post *post)
 {
     struct supervisor *supervisor = post->supervisor;
-    struct worker_setup setup = supervisor_setup(supervisor->generation, post->group, post->trace);
+    struct worker_setup setup = supervisor_setup(supervisor->generation, &post->group, post->trace);
     int ends[2];
 
-    post->ready = post->told = false;
+    post->prepared = post->ready = post->told = false;
     post->started_at = clock_ms();
+    post->sent_before = sent(post);
     trace_reset(post->trace);
     int err = channel_create(ends);
     if (err != 0) {
-        log_event(ENCHUFE_LOG_ERROR, "cannot start a worker", LOG_STR("error", strerror(-err)));
-        after_failure(post);
+        after_failure(post, strerror(-err));
         return;
     }
     pid_t pid = fork();
     if (pid == 0) {
         setup.channel = ends[1];
         close(ends[0]);
-        close_channels(supervisor);
+        supervisor->events.forked(supervisor->events.context);
         end_process(worker_run(&setup));
     }
     err = errno;
     close(ends[1]);
     if (pid < 0) {
-        log_event(ENCHUFE_LOG_ERROR, "cannot start a worker", LOG_STR("error", strerror(err)));
         close(ends[0]);
-        after_failure(post);
+        after_failure(post, strerror(err));
         return;
     }
     post->pid = pid;
     post->channel.fd = ends[0];
     loop_watch(supervisor->loop, &post->channel, EPOLLIN);
-    log_event(ENCHUFE_LOG_INFO, "worker started", LOG_STR("worker", worker_name(post)),
-              LOG_INT("pid", pid), LOG_NUM("loops", post->group->loops));
+    log_event(ENCHUFE_LOG_INFO, "worker started", LOG_STR("worker", post_name(post)),
+              LOG_INT("pid", pid), LOG_NUM("generation", supervisor->generation->number),
+              LOG_NUM("loops", post->group.loops));
 }
 
 static void restart(struct timer *timer)
 {
-    start_worker((struct post *)((char *)timer - offsetof(struct post, restart)));
+    struct post *post = (struct post *)((char *)timer - offsetof(struct post, restart));
+
+    post->restarts++;
+    start_worker(post);
 }
 
-static void after_failure(struct post *post)
+static void first_start(struct timer *timer)
+{
+    struct post *post = (struct post *)((char *)timer - offsetof(struct post, restart));
+
+    timer->fire = restart;
+    start_worker(post);
+}
+
+static uint64_t backoff(const struct post *post)
+{
+    uint64_t delay = BACKOFF_FIRST_MS;
+
+    if (post->failures == 0)
+        return 0;
+    for (unsigned i = 1; i < post->failures && delay < BACKOFF_DOUBLED_MS; i++)
+        delay *= 2;
+    return delay < BACKOFF_DOUBLED_MS ? delay : BACKOFF_MAX_MS;
+}
+
+/* Before a generation is ready the first failure is its end; later the worker is started again. */
+static void after_failure(struct post *post, const char *text)
 {
     struct supervisor *supervisor = post->supervisor;
-    uint64_t now = clock_ms(), delay = 0;
+    uint64_t now = clock_ms();
 
     loop_defer(supervisor->loop, &supervisor->check);
     if (supervisor->leaving)
         return;
     if (!supervisor->was_ready) {
-        supervisor->events.failed(supervisor->events.context);
+        if (!supervisor->failed)
+            supervisor->events.failed(supervisor->events.context, text);
+        supervisor->failed = true;
         return;
     }
+    /* One that answered somebody before it died is in no loop of crashes. */
     if (now - post->started_at >= HEALTHY_MS)
         post->failures = 0;
-    if (post->failures > 0) {
-        delay = BACKOFF_FIRST_MS;
-        for (unsigned i = 1; i < post->failures && delay < BACKOFF_MAX_MS; i++)
-            delay *= 2;
-        if (delay > BACKOFF_MAX_MS)
-            delay = BACKOFF_MAX_MS;
-    }
-    post->failures++;
+    else if (post->failures > 1 && sent(post) != post->sent_before)
+        post->failures = 1;
+    uint64_t delay = backoff(post);
+    if (delay != 0)
+        log_event(ENCHUFE_LOG_INFO, "worker starts again", LOG_STR("worker", post_name(post)),
+                  LOG_DURATION("in", delay));
     loop_timer(supervisor->loop, &post->restart, now + delay);
+    post->failures++;
+}
+
+static struct post *add_post(struct supervisor *supervisor, const size_t *services, size_t count,
+                             size_t loops)
+{
+    struct post *post = calloc(1, sizeof *post);
+
+    if (post == NULL)
+        return NULL;
+    *post = (struct post){ .supervisor = supervisor,
+                           .group = { .services = calloc(count, sizeof *services),
+                                      .service_count = count,
+                                      .loops = loops },
+                           .trace = trace_create(loops),
+                           .channel = { .fd = -1, .ready = hear },
+                           .restart = { .fire = first_start } };
+    if (post->group.services == NULL || post->trace == NULL ||
+        loop_timer(supervisor->loop, &post->restart, 0) != 0) {
+        free(post->group.services);
+        trace_destroy(post->trace);
+        free(post);
+        return NULL;
+    }
+    memcpy(post->group.services, services, count * sizeof *services);
+    *supervisor->last_post = post;
+    supervisor->last_post = &post->next;
+    return post;
 }
 
 /* ---- what a worker says ---- */
@@ -165,53 +236,65 @@ static void check(struct loop_task *task)
 {
     struct supervisor *supervisor =
         (struct supervisor *)((char *)task - offsetof(struct supervisor, check));
-    size_t ready = 0, alive = 0;
+    bool prepared = true, ready = true, alive = false;
 
-    for (size_t i = 0; i < supervisor->post_count; i++) {
-        ready += supervisor->posts[i].ready;
-        alive += supervisor->posts[i].pid != 0;
+    for (const struct post *post = supervisor->posts; post != NULL; post = post->next) {
+        prepared = prepared && post->prepared;
+        ready = ready && post->ready;
+        alive = alive || post->pid != 0;
     }
-    if (supervisor->leaving && alive == 0) {
-        supervisor->events.gone(supervisor->events.context);
-    } else if (!supervisor->leaving && !supervisor->was_ready && ready == supervisor->post_count) {
+    if (supervisor->leaving) {
+        if (!alive)
+            supervisor->events.gone(supervisor->events.context);
+    } else if (prepared && !supervisor->was_prepared) {
+        supervisor->was_prepared = true;
+        supervisor->events.prepared(supervisor->events.context);
+    } else if (ready && !supervisor->was_ready) {
         supervisor->was_ready = true;
         supervisor->events.ready(supervisor->events.context);
     }
 }
 
-/* Returns false when nothing more is there. */
-static bool take_word(struct post *post)
+static void take_word(struct post *post, const struct channel_packet *packet)
 {
     struct supervisor *supervisor = post->supervisor;
-    struct channel_packet packet;
 
-    int got = channel_receive(post->channel.fd, &packet);
-    if (got == 0)
-        loop_watch(supervisor->loop, &post->channel, 0); /* its end; SIGCHLD tells the rest */
-    if (got <= 0)
-        return false;
-    if (packet.fd >= 0)
-        close(packet.fd);
-    if (packet.type == CHANNEL_READY) {
+    if (packet->type == CHANNEL_PREPARED) {
+        post->prepared = true;
+        if (supervisor->open)
+            channel_send(post->channel.fd, CHANNEL_ACCEPT, NULL, -1);
+    } else if (packet->type == CHANNEL_READY) {
         post->ready = true;
-        loop_defer(supervisor->loop, &supervisor->check);
-    } else if (packet.type == CHANNEL_FAILED) {
+    } else if (packet->type == CHANNEL_FAILED) {
         post->told = true;
-        log_event(ENCHUFE_LOG_ERROR, "worker cannot start", LOG_STR("worker", worker_name(post)),
-                  LOG_STR("error", packet.text));
+        snprintf(post->last_crash, sizeof post->last_crash, "%.150s", packet->text);
+        log_event(ENCHUFE_LOG_ERROR, "worker cannot start", LOG_STR("worker", post_name(post)),
+                  LOG_STR("error", packet->text));
     }
-    return true;
+    loop_defer(supervisor->loop, &supervisor->check);
 }
 
+/* Takes what is in a worker's channel; its end is told by SIGCHLD. */
 static void hear(struct loop_source *source, uint32_t events)
 {
+    struct post *post = (struct post *)((char *)source - offsetof(struct post, channel));
+    struct channel_packet packet;
+    int got;
+
     (void)events;
-    take_word((struct post *)((char *)source - offsetof(struct post, channel)));
+    while ((got = channel_receive(source->fd, &packet)) > 0) {
+        if (packet.fd >= 0)
+            close(packet.fd);
+        take_word(post, &packet);
+    }
+    if (got != -EAGAIN)
+        loop_watch(post->supervisor->loop, source, 0);
 }
 
 /* ---- the end of a worker ---- */
 
-static void log_death(const struct post *post, int status)
+/* Logs it, keeps it for the status, and returns the service to blame, or -1. */
+static int tell_death(struct post *post, int status)
 {
     const struct config *config = post->supervisor->generation->config;
     const struct trace *trace = post->trace;
@@ -219,43 +302,73 @@ static void log_death(const struct post *post, int status)
     int service = trace_blame(trace, &callback);
     const struct service_config *blamed = service >= 0 ? &config->services[service] : NULL;
     int signal = trace->signal != 0 ? trace->signal : WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    char name[32], address[32], code[16];
+    const char *name = trace_signal_name(signal);
+    char address[32], code[16];
 
-    snprintf(name, sizeof name, "SIG%s", signal != 0 ? sigabbrev_np(signal) : "");
     snprintf(address, sizeof address, "0x%llx", (unsigned long long)trace->address);
     snprintf(code, sizeof code, "%d", WEXITSTATUS(status));
     log_event(ENCHUFE_LOG_ERROR, signal != 0 ? "worker crashed" : "worker ended",
-              LOG_STR("worker", worker_name(post)), LOG_INT("pid", post->pid),
+              LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid),
               LOG_STR("service", blamed != NULL ? blamed->name : NULL),
               LOG_STR("plugin", blamed != NULL ? blamed->plugin : NULL),
               LOG_STR("callback", callback_name(callback)),
               LOG_STR("signal", signal != 0 ? name : NULL),
               LOG_STR("address", trace->signal != 0 ? address : NULL),
               LOG_STR("status", signal == 0 ? code : NULL));
+    snprintf(post->last_crash, sizeof post->last_crash, "%s%s in %s of %s",
+             signal != 0 ? name : "exit status ", signal != 0 ? "" : code,
+             callback != CALLBACK_NONE ? callback_name(callback) : "no callback",
+             blamed != NULL ? blamed->name : "no service");
+    return service;
+}
+
+/* Moves the service that crashed its worker to one of its own, so that a second crash costs the others
+ * nothing. Forgotten with the next generation, whose plugin may be mended. */
+static void quarantine(struct post *post, size_t service)
+{
+    struct group *group = &post->group;
+    struct post *own = add_post(post->supervisor, &service, 1, group->loops);
+    size_t kept = 0;
+
+    if (own == NULL)
+        return; /* then together, as before */
+    own->quarantined = true;
+    own->failures = 1;
+    own->restarts = 1;
+    memcpy(own->last_crash, post->last_crash, sizeof own->last_crash);
+    for (size_t i = 0; i < group->service_count; i++)
+        if (group->services[i] != service)
+            group->services[kept++] = group->services[i];
+    group->service_count = kept;
+    post->failures = 0;
+    log_event(ENCHUFE_LOG_WARNING, "service gets a worker of its own",
+              LOG_STR("service", post->supervisor->generation->config->services[service].name));
 }
 
 static void worker_ended(struct post *post, int status)
 {
     struct supervisor *supervisor = post->supervisor;
+    int blamed = -1;
 
-    while (take_word(post)) /* its last words */
-        continue;
+    hear(&post->channel, EPOLLIN); /* its last words */
     loop_watch(supervisor->loop, &post->channel, 0);
     close(post->channel.fd);
     post->channel.fd = -1;
-    if (!post->trace->finished && !post->told && !supervisor->leaving)
-        log_death(post, status);
-    for (size_t i = 0; i < post->group->service_count; i++)
-        stats_forget_connections(supervisor->generation->counters, post->group->services[i]);
+    if (!post->trace->finished && !post->told)
+        blamed = tell_death(post, status);
+    for (size_t i = 0; i < post->group.service_count; i++)
+        stats_forget_connections(supervisor->generation->counters, post->group.services[i]);
     post->pid = 0;
-    post->ready = false;
-    after_failure(post);
+    post->prepared = post->ready = false;
+    if (blamed >= 0 && post->group.service_count > 1 && supervisor->was_ready &&
+        !supervisor->leaving)
+        quarantine(post, (size_t)blamed);
+    after_failure(post, post->last_crash);
 }
 
 void supervisor_reap(struct supervisor *supervisor)
 {
-    for (size_t i = 0; i < supervisor->post_count; i++) {
-        struct post *post = &supervisor->posts[i];
+    for (struct post *post = supervisor->posts; post != NULL; post = post->next) {
         int status;
         if (post->pid != 0 && waitpid(post->pid, &status, WNOHANG) == post->pid)
             worker_ended(post, status);
@@ -264,30 +377,77 @@ void supervisor_reap(struct supervisor *supervisor)
 
 /* ---- orders ---- */
 
+void supervisor_accept(struct supervisor *supervisor)
+{
+    supervisor->open = true;
+    for (struct post *post = supervisor->posts; post != NULL; post = post->next)
+        if (post->prepared)
+            channel_send(post->channel.fd, CHANNEL_ACCEPT, NULL, -1);
+}
+
+static void kill_all(struct timer *timer)
+{
+    struct supervisor *supervisor =
+        (struct supervisor *)((char *)timer - offsetof(struct supervisor, kill));
+
+    for (struct post *post = supervisor->posts; post != NULL; post = post->next) {
+        if (post->pid == 0)
+            continue;
+        log_event(ENCHUFE_LOG_WARNING, "worker does not leave, and is killed",
+                  LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid));
+        kill(post->pid, SIGKILL);
+    }
+}
+
 void supervisor_leave(struct supervisor *supervisor, bool at_once)
 {
+    uint64_t now = clock_ms(), drain = supervisor->generation->config->server.drain_timeout;
+
     supervisor->leaving = true;
-    for (size_t i = 0; i < supervisor->post_count; i++) {
-        struct post *post = &supervisor->posts[i];
+    for (struct post *post = supervisor->posts; post != NULL; post = post->next) {
         timer_cancel(&supervisor->loop->timers, &post->restart);
         if (post->pid != 0)
             channel_send(post->channel.fd, at_once ? CHANNEL_QUIT : CHANNEL_DRAIN, NULL, -1);
     }
+    supervisor->deadline = at_once ? now : drain != 0 ? now + drain : 0;
+    if (at_once || drain != 0)
+        loop_timer(supervisor->loop, &supervisor->kill,
+                   supervisor->deadline + (at_once ? QUIT_MS : GRACE_MS));
     loop_defer(supervisor->loop, &supervisor->check);
-}
-
-void supervisor_kill(struct supervisor *supervisor)
-{
-    for (size_t i = 0; i < supervisor->post_count; i++)
-        if (supervisor->posts[i].pid != 0)
-            kill(supervisor->posts[i].pid, SIGKILL);
 }
 
 void supervisor_send_log(struct supervisor *supervisor, int fd)
 {
-    for (size_t i = 0; i < supervisor->post_count; i++)
-        if (supervisor->posts[i].pid != 0)
-            channel_send(supervisor->posts[i].channel.fd, CHANNEL_LOG, NULL, fd);
+    for (struct post *post = supervisor->posts; post != NULL; post = post->next)
+        if (post->pid != 0)
+            channel_send(post->channel.fd, CHANNEL_LOG, NULL, fd);
+}
+
+/* ---- for the status ---- */
+
+uint64_t supervisor_deadline(const struct supervisor *supervisor)
+{
+    return supervisor->leaving ? supervisor->deadline : 0;
+}
+
+void supervisor_each(const struct supervisor *supervisor,
+                     void (*see)(void *context, const struct worker_view *view), void *context)
+{
+    uint64_t now = clock_ms();
+
+    for (const struct post *post = supervisor->posts; post != NULL; post = post->next) {
+        bool waits = timer_running(&post->restart) && post->restart.deadline > now;
+        struct worker_view view = { .name = post_name(post),
+                                    .pid = post->pid,
+                                    .age_ms = post->pid != 0 ? now - post->started_at : 0,
+                                    .wait_ms = waits ? post->restart.deadline - now : 0,
+                                    .restarts = post->restarts,
+                                    .quarantined = post->quarantined,
+                                    .ready = post->ready,
+                                    .last_crash = post->last_crash,
+                                    .group = &post->group };
+        see(context, &view);
+    }
 }
 
 /* ---- life ---- */
@@ -295,24 +455,19 @@ void supervisor_send_log(struct supervisor *supervisor, int fd)
 struct supervisor *supervisor_start(struct generation *generation, struct loop *loop,
                                     const struct supervisor_events *events)
 {
-    size_t count = generation->group_count;
-    struct supervisor *supervisor =
-        calloc(1, sizeof *supervisor + count * sizeof *supervisor->posts);
+    struct supervisor *supervisor = calloc(1, sizeof *supervisor);
 
     if (supervisor == NULL)
         return NULL;
-    *supervisor = (struct supervisor){
-        .generation = generation, .loop = loop, .events = *events, .check = { .run = check }
-    };
-    for (size_t i = 0; i < count; i++) {
-        struct post *post = &supervisor->posts[i];
-        *post = (struct post){ .supervisor = supervisor,
-                               .group = &generation->groups[i],
-                               .trace = trace_create(generation->groups[i].loops),
-                               .channel = { .fd = -1, .ready = hear },
-                               .restart = { .fire = restart } };
-        supervisor->post_count++;
-        if (post->trace == NULL || loop_timer(loop, &post->restart, 0) != 0) {
+    *supervisor = (struct supervisor){ .generation = generation,
+                                       .loop = loop,
+                                       .events = *events,
+                                       .kill = { .fire = kill_all },
+                                       .check = { .run = check } };
+    supervisor->last_post = &supervisor->posts;
+    for (size_t i = 0; i < generation->group_count; i++) {
+        const struct group *group = &generation->groups[i];
+        if (add_post(supervisor, group->services, group->service_count, group->loops) == NULL) {
             supervisor_free(supervisor);
             return NULL;
         }
@@ -322,9 +477,17 @@ struct supervisor *supervisor_start(struct generation *generation, struct loop *
 
 void supervisor_free(struct supervisor *supervisor)
 {
-    for (size_t i = 0; i < supervisor->post_count; i++) {
-        timer_cancel(&supervisor->loop->timers, &supervisor->posts[i].restart);
-        trace_destroy(supervisor->posts[i].trace);
+    struct post *next;
+
+    if (supervisor == NULL)
+        return;
+    timer_cancel(&supervisor->loop->timers, &supervisor->kill);
+    for (struct post *post = supervisor->posts; post != NULL; post = next) {
+        next = post->next;
+        timer_cancel(&supervisor->loop->timers, &post->restart);
+        trace_destroy(post->trace);
+        free(post->group.services);
+        free(post);
     }
     free(supervisor);
 }

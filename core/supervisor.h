@@ -1,4 +1,4 @@
-/* The workers of a generation, seen from the master: started, restarted when they die, told to leave. */
+/* The workers of one generation, seen from the master: started, restarted when they die, told to leave. */
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H
 
@@ -8,12 +8,28 @@
 
 struct supervisor;
 
-/* What the master is told, each with context. */
+/* What the owner is told, each with context. */
 struct supervisor_events {
-    void (*ready)(void *context);  /* every worker accepts; once */
-    void (*failed)(void *context); /* a worker could not start before all were ready */
-    void (*gone)(void *context);   /* the last worker ended, after supervisor_leave() */
+    void (*prepared)(void *context); /* every worker waits to accept; once */
+    void (*ready)(void *context);    /* every worker accepts; once */
+    void (*failed)(void *context,
+                   const char *text); /* a worker did not come up before that; once */
+    void (*gone)(void *context);      /* the last worker ended, after leaving */
+    /* In a new worker, before anything else: close what is not its own. */
+    void (*forked)(void *context);
     void *context;
+};
+
+/* One worker, for the status. */
+struct worker_view {
+    const char *name; /* `main`, or the one service's */
+    pid_t pid;        /* 0: it waits for its next start */
+    uint64_t age_ms, wait_ms;
+    unsigned restarts;
+    bool quarantined;
+    bool ready;
+    const char *last_crash; /* "" for none */
+    const struct group *group;
 };
 
 /* Starts a worker for each group. Events come from the loop, never from within this call. Returns NULL
@@ -21,19 +37,27 @@ struct supervisor_events {
 struct supervisor *supervisor_start(struct generation *generation, struct loop *loop,
                                     const struct supervisor_events *events);
 
+/* The sockets are open: every worker may accept, those that are started later too. */
+void supervisor_accept(struct supervisor *supervisor);
+
 /* Looks for workers that ended: due after each SIGCHLD. */
 void supervisor_reap(struct supervisor *supervisor);
 
-/* Tells the workers to drain, or to end at once; from then on none is started again. */
+/* Tells the workers to drain, or to end at once; from then on none is started again. Those that stay
+ * beyond their time are killed. */
 void supervisor_leave(struct supervisor *supervisor, bool at_once);
-
-/* Kills those that are left. */
-void supervisor_kill(struct supervisor *supervisor);
 
 /* Hands the workers another descriptor to log to; fd stays the caller's. */
 void supervisor_send_log(struct supervisor *supervisor, int fd);
 
-/* For an ended supervisor. */
+/* When the last worker must have ended, by clock_ms(); 0: no limit, or not leaving. */
+uint64_t supervisor_deadline(const struct supervisor *supervisor);
+
+/* Calls see for each worker. */
+void supervisor_each(const struct supervisor *supervisor,
+                     void (*see)(void *context, const struct worker_view *view), void *context);
+
+/* For one whose workers are gone. */
 void supervisor_free(struct supervisor *supervisor);
 
 /* What a worker for that group would be told, but for its channel. */

@@ -27,6 +27,21 @@ const char *callback_name(unsigned callback)
     return callback < sizeof names / sizeof *names ? names[callback] : NULL;
 }
 
+/* clang-format off */
+const char *trace_signal_name(int signal)
+{
+    switch (signal) {
+#define SIGNAL(name) case name: return #name;
+        SIGNAL(SIGSEGV) SIGNAL(SIGBUS) SIGNAL(SIGILL) SIGNAL(SIGFPE) SIGNAL(SIGABRT)
+        SIGNAL(SIGTRAP) SIGNAL(SIGSYS) SIGNAL(SIGKILL) SIGNAL(SIGTERM) SIGNAL(SIGINT)
+        SIGNAL(SIGQUIT) SIGNAL(SIGHUP) SIGNAL(SIGPIPE) SIGNAL(SIGALRM) SIGNAL(SIGXCPU)
+        SIGNAL(SIGXFSZ) SIGNAL(SIGUSR1) SIGNAL(SIGUSR2)
+#undef SIGNAL
+    default: return "SIG?";
+    }
+}
+/* clang-format on */
+
 static size_t trace_size(size_t slots)
 {
     return sizeof(struct trace) + slots * sizeof(trace_slot);
@@ -82,8 +97,9 @@ static void on_fatal(int signal, siginfo_t *info, void *context)
     for (size_t i = 0; i < FATAL_COUNT; i++)
         if (fatal_signals[i] == signal)
             sigaction(signal, &before[i], NULL);
-    /* A fault strikes again on return, now with the handler from before; a sent signal does not. */
-    if (info->si_code <= 0)
+    /* A fault strikes again on return, now with the handler from before; a sent signal and a trap do
+     * not. */
+    if (info->si_code <= 0 || signal == SIGTRAP || signal == SIGSYS)
         raise(signal);
 }
 

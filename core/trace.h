@@ -40,6 +40,9 @@ struct trace {
     trace_slot slots[]; /* one for each loop, and the last for the worker's main thread */
 };
 
+/* `SIGSEGV`; `SIG?` for one without a name. A static string. */
+const char *trace_signal_name(int signal);
+
 /* Zeroed shared memory for a worker with that many loops; NULL without memory. */
 struct trace *trace_create(size_t loops);
 void trace_destroy(struct trace *trace);

@@ -5,6 +5,7 @@
 #include "log_sink.h"
 #include "worker_loop.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 /* How long the loops may take to end at once; then a plugin is stuck in one. */
 #define QUIT_MS 1000
 
-enum phase { STARTING, OPENING, SERVING, DRAINING, QUITTING };
+enum phase { STARTING, PREPARED, OPENING, SERVING, DRAINING, QUITTING };
 
 struct worker {
     const struct worker_setup *setup;
@@ -27,6 +28,7 @@ struct worker {
     struct worker_loop *loops;
     size_t loop_count;
     int steps_fd;
+    int spare; /* a descriptor to give up when one comes along from the master and none is left */
     uint64_t steps; /* of the current phase that loops have done */
     enum phase phase;
     uint64_t deadline; /* of DRAINING and QUITTING; 0: none */
@@ -174,13 +176,24 @@ static void enter_drain(struct worker *worker)
     order_all(worker, worker_loop_drain);
 }
 
+static void enter_opening(struct worker *worker)
+{
+    if (worker->phase != PREPARED)
+        return;
+    worker->phase = OPENING;
+    order_all(worker, worker_loop_listen);
+}
+
 /* Every loop has done the step of this phase. */
 static void next_phase(struct worker *worker)
 {
     worker->steps = 0;
     if (worker->phase == STARTING) {
-        worker->phase = OPENING;
-        order_all(worker, worker_loop_listen);
+        worker->phase = PREPARED;
+        if (worker->setup->signals >= 0)
+            enter_opening(worker);
+        else
+            channel_send(worker->setup->channel, CHANNEL_PREPARED, NULL, -1);
     } else if (worker->phase == OPENING) {
         worker->phase = SERVING;
         if (worker->setup->ready != NULL)
@@ -217,7 +230,9 @@ static bool all_ended(const struct worker *worker)
 
 static void take_order(struct worker *worker, const struct channel_packet *packet)
 {
-    if (packet->type == CHANNEL_DRAIN)
+    if (packet->type == CHANNEL_ACCEPT)
+        enter_opening(worker);
+    else if (packet->type == CHANNEL_DRAIN)
         enter_drain(worker);
     else if (packet->type == CHANNEL_QUIT)
         enter_quit(worker);
@@ -233,8 +248,10 @@ static void take_signal(struct worker *worker)
 
     if (read(worker->setup->signals, &info, sizeof info) != sizeof info)
         return;
-    if (info.ssi_signo == SIGTERM)
+    if (info.ssi_signo == SIGTERM && worker->phase != DRAINING)
         enter_drain(worker);
+    else if (info.ssi_signo == SIGTERM)
+        enter_quit(worker); /* the second time is impatience */
     else if (info.ssi_signo == SIGINT || info.ssi_signo == SIGQUIT)
         enter_quit(worker);
 }
@@ -274,11 +291,13 @@ static int serve(struct worker *worker)
         if (n <= 0)
             continue;
         if (fds[0].revents != 0) {
+            close(worker->spare);
             int got = channel_receive(setup->channel, &packet);
             if (got == 0)
                 return -ECONNRESET; /* the master is gone */
             if (got > 0)
                 take_order(worker, &packet);
+            worker->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
         }
         if (fds[2].revents != 0)
             take_signal(worker);
@@ -287,7 +306,9 @@ static int serve(struct worker *worker)
 
 int worker_run(const struct worker_setup *setup)
 {
-    struct worker worker = { .setup = setup, .steps_fd = -1 };
+    struct worker worker = { .setup = setup,
+                             .steps_fd = -1,
+                             .spare = open("/dev/null", O_RDONLY | O_CLOEXEC) };
 
     if (setup->signals < 0 && become_worker(&worker) != 0)
         return 1;
@@ -305,6 +326,7 @@ int worker_run(const struct worker_setup *setup)
     end_services(&worker);
     if (worker.steps_fd >= 0)
         close(worker.steps_fd);
+    close(worker.spare);
     setup->trace->finished = worker.status == 0;
     trace_uninstall();
     trace_thread(NULL);

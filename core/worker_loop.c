@@ -29,24 +29,41 @@ static void fail(struct worker_loop *wl, const struct enchufe_service *service, 
 
 /* ---- listening ---- */
 
-/* Socket n of an endpoint belongs to loop n; where there are more sockets than loops (the set only
- * grows), a loop has several. A Unix socket is shared by all loops of the service. */
-static int listen_one(struct worker_loop *wl, const struct bound_endpoint *bound,
-                      struct enchufe_loop *at, uint32_t number)
+static int add_datagram(struct worker_loop *wl, struct enchufe_loop *at, int fd,
+                        const _Atomic unsigned char *gone)
 {
-    size_t loops = config_loops(at->service->config, wl->setup->loops);
-    int err = 0;
+    size_t number = wl->datagram_count++;
 
-    if (bound->endpoint.kind == ENCHUFE_UNIX)
-        return acceptor_start(&wl->acceptors[wl->acceptor_count++], at, bound->fds[0], false,
-                              loops > 1);
-    for (size_t n = wl->index; n < bound->fd_count && err == 0; n += loops) {
-        if (bound->endpoint.kind == ENCHUFE_UDP)
-            err = datagram_start(&wl->datagrams[wl->datagram_count++], at, wl->batch, bound->fds[n],
-                                 number + (uint32_t)(n << 16));
+    return datagram_start(&wl->datagrams[number], at, wl->batch, fd, (uint32_t)number, gone);
+}
+
+/* Which of a service's loops this one is. A service that uses fewer than there are begins at a loop of its
+ * own, so that several such do not crowd on the first. */
+static size_t turn_of(const struct worker_loop *wl, const struct enchufe_service *service)
+{
+    size_t loops = wl->setup->loops;
+
+    return (wl->index + loops - service->index % loops) % loops;
+}
+
+/* Socket n of an endpoint belongs to the service's loop n; where there are more sockets than loops (their number only
+ * grows), a loop has several. A Unix socket is shared by all loops of the service. */
+static int listen_one(struct worker_loop *wl, size_t item, struct enchufe_loop *at)
+{
+    const struct listener *listener = wl->setup->sockets->items[item].listener;
+    const _Atomic unsigned char *gone = &wl->setup->sockets->gone[item];
+    size_t loops = config_loops(at->service->config, wl->setup->loops);
+    int kind = listener->endpoint.kind, err = 0;
+
+    if (kind == ENCHUFE_UNIX)
+        return acceptor_start(&wl->acceptors[wl->acceptor_count++], at, listener->fds[0], false,
+                              loops > 1, gone);
+    for (size_t n = turn_of(wl, at->service); n < listener->fd_count && err == 0; n += loops) {
+        int fd = listener->fds[n];
+        if (kind == ENCHUFE_UDP)
+            err = add_datagram(wl, at, fd, gone);
         else
-            err = acceptor_start(&wl->acceptors[wl->acceptor_count++], at, bound->fds[n], true,
-                                 false);
+            err = acceptor_start(&wl->acceptors[wl->acceptor_count++], at, fd, true, false, gone);
     }
     return err;
 }
@@ -66,10 +83,10 @@ static int prepare_listening(struct worker_loop *wl)
     size_t fds = 1;
 
     for (size_t i = 0; i < sockets->count; i++)
-        fds += sockets->items[i].fd_count;
+        fds += sockets->items[i].listener->fd_count;
     wl->acceptors = calloc(fds, sizeof *wl->acceptors);
     wl->datagrams = calloc(fds, sizeof *wl->datagrams);
-    wl->batch = datagram_batch_create(wl->loop);
+    wl->batch = datagram_batch_create(wl->loop, sockets);
     return wl->acceptors == NULL || wl->datagrams == NULL || wl->batch == NULL ? -ENOMEM : 0;
 }
 
@@ -79,7 +96,7 @@ static void carry_out_listen(struct worker_loop *wl)
 
     for (size_t i = 0; i < sockets->count; i++) {
         struct enchufe_loop *at = place_of(wl, sockets->items[i].service);
-        int err = at != NULL ? listen_one(wl, &sockets->items[i], at, (uint32_t)i) : 0;
+        int err = at != NULL ? listen_one(wl, i, at) : 0;
         if (err != 0) {
             fail(wl, at->service, "cannot listen", err);
             return;
@@ -130,6 +147,11 @@ static void carry_out_drain(struct worker_loop *wl)
 
 static void carry_out_quit(struct worker_loop *wl)
 {
+    /* Before anything else: an acceptor later in this turn would open connections that nobody ends. */
+    for (size_t i = 0; i < wl->acceptor_count; i++)
+        acceptor_stop(&wl->acceptors[i]);
+    for (size_t i = 0; i < wl->datagram_count; i++)
+        loop_watch(wl->loop, &wl->datagrams[i].source, 0);
     for (size_t i = 0; i < wl->setup->service_count; i++)
         for (struct enchufe_conn *conn = wl->places[i].conns; conn != NULL; conn = conn->next)
             conn_close(conn, ENCHUFE_CLOSED_SHUTDOWN);
@@ -148,7 +170,7 @@ static int start_places(struct worker_loop *wl)
     }
     for (size_t i = 0; i < wl->setup->service_count; i++) {
         struct enchufe_service *service = &wl->services[i];
-        if (wl->index >= config_loops(service->config, wl->setup->loops))
+        if (turn_of(wl, service) >= config_loops(service->config, wl->setup->loops))
             continue;
         err = service_loop_start(service, &wl->places[i], wl->loop,
                                  stats_at(wl->setup->counters, service->index, wl->index));
@@ -196,6 +218,7 @@ int worker_loop_start(struct worker_loop *wl)
     int err = pthread_create(&wl->thread, NULL, run, wl);
     if (err != 0)
         return -err;
+    wl->running = true;
     char name[16];
     snprintf(name, sizeof name, "loop-%zu", wl->index % 10000);
     pthread_setname_np(wl->thread, name);
@@ -238,7 +261,7 @@ void worker_loop_quit(struct worker_loop *wl)
 
 void worker_loop_end(struct worker_loop *wl)
 {
-    if (wl->thread != 0)
+    if (wl->running)
         pthread_join(wl->thread, NULL);
     datagram_batch_free(wl->batch);
     if (wl->loop != NULL)

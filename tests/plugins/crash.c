@@ -2,10 +2,11 @@
  *   s  a bad pointer          t  crash in on_timer, soon
  *   a  abort()                e  crash in on_eof
  *   x  exit(3)                c  close, and crash in on_close
- *   o  the stack overflows
+ *   o  the stack overflows    h  hang: the callback never returns
  * A datagram that starts with `s` crashes on_datagram. With `on_open = yes` every connection does. */
 #include <enchufe/plugin.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct crash_settings {
     bool on_open;
@@ -61,6 +62,9 @@ static void crash_command(enchufe_conn *conn, char command)
     case 'o':
         crash_by_depth(1);
         break;
+    case 'h':
+        for (;;)
+            pause();
     case 't':
         enchufe_timer_set(conn, 1);
         break;

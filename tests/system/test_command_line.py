@@ -68,7 +68,8 @@ def test_plugins_with_a_name_tells_type_default_range_and_help():
                   ["token", "required", "never printed"],
                   ["words", "list", "some words"]):
         for word in words[1:]:
-            assert re.search(rf"(?s)\b{words[0]}\b.*?{re.escape(word)}", done.stdout), (words, done.stdout)
+            wanted = rf"(?s)\b{words[0]}\b.*?{re.escape(word)}"
+            assert re.search(wanted, done.stdout), (words, done.stdout)
 
 
 def test_plugins_tells_of_responder_what_its_readme_tells():

@@ -134,7 +134,8 @@ def test_every_error_of_a_file_is_said_in_one_run(tmp_path):
 
 
 @pytest.mark.parametrize("one, two", [
-    ("tcp://127.0.0.1:18431", "tcp://127.0.0.1:18431"), ("tcp://0.0.0.0:18431", "tcp://:18431"), ("udp://[::1]:18431", "udp://[::1]:18431"),
+    ("tcp://127.0.0.1:18431", "tcp://127.0.0.1:18431"), ("tcp://0.0.0.0:18431", "tcp://:18431"),
+    ("udp://[::1]:18431", "udp://[::1]:18431"),
     ("unix:///tmp/x.sock", "unix:///tmp/x.sock"),
     ("tcp://127.0.0.1:18430-18440", "tcp://127.0.0.1:18435")])
 def test_two_services_on_one_endpoint_are_refused_and_both_lines_named(tmp_path, one, two):

@@ -144,7 +144,8 @@ def test_a_worker_that_ends_with_jobs_on_their_way_loses_none():
             client.send(b"late\n" * 10)
         wait_until(lambda: counts(control)["jobs"] == 100, "the jobs are queued")
         server.stop()
-        line = re.search(r"poster jobs (\d+) delivered (\d+) destroyed (\d+) refused (\d+)", server.log())
+        line = re.search(r"poster jobs (\d+) delivered (\d+) destroyed (\d+) refused (\d+)",
+                         server.log())
         jobs, delivered, destroyed, refused = map(int, line.groups())
         assert jobs == 100 == delivered + destroyed + refused
         for client in [*clients, control]:

@@ -194,3 +194,26 @@ def test_no_descriptor_of_the_master_leaks_with_each_crash():
         for number in range(2, 5):
             crash_once(number)
         wait_until(lambda: count() <= before, "no more descriptors than before", DEADLINE)
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_a_callback_that_never_returns_cannot_keep_the_server_from_ending(sig):
+    with Server("[server]\ndrain_timeout = 300ms\n" + service("crash", threads=1),
+                crashes=True) as server:
+        with server.connect("crash") as client:
+            assert client.ask(b"-", 1) == b"-"
+            client.send(b"h")
+            assert client.is_silent(0.1)
+            server.stop(sig)
+
+
+def test_a_crash_while_the_server_drains_does_not_keep_it_from_ending():
+    with Server("[server]\ndrain_timeout = 600s\n" + service("crash"), crashes=True) as server:
+        with server.connect("crash") as client:
+            assert client.ask(b"-", 1) == b"-"
+            server.process.send_signal(signal.SIGTERM)
+            server.wait_for_lines("draining")
+            client.send(b"s")
+            crashed(server, "SIGSEGV", "on_data")
+            assert server.process.wait(DEADLINE) == 0
+        assert len(server.lines("worker started")) == 1

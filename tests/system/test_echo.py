@@ -51,9 +51,11 @@ def test_a_client_that_says_nothing_gets_nothing(server):
         assert client.receive_all() == b""
 
 
-@pytest.mark.skipif(not shutil.which("nc"), reason="nc is not installed")
-def test_nc_gets_its_line_and_ends_by_itself(server):
-    done = subprocess.run(f"echo 'Hola que tal' | nc -N 127.0.0.1 {server.port('echo', 'tcp')}",
+@pytest.mark.parametrize("nc", ["ncat", "nc.openbsd -N", "busybox nc"])
+def test_nc_gets_its_line_and_ends_by_itself(server, nc):
+    if not shutil.which(nc.split()[0]):
+        pytest.skip(f"{nc} is not installed")
+    done = subprocess.run(f"echo 'Hola que tal' | {nc} 127.0.0.1 {server.port('echo', 'tcp')}",
                           shell=True, capture_output=True, timeout=DEADLINE, check=True)
     assert done.stdout == b"Hola que tal\n"
 

@@ -94,6 +94,16 @@ def test_nothing_of_this_machine_is_in_the_pkg_config_file(installed):
     assert "/opt/enchufe" in text
 
 
+def test_the_installed_server_finds_the_installed_plugins_by_their_names(make, tmp_path):
+    make("install", f"PREFIX={tmp_path}/there")
+    done = subprocess.run([f"{tmp_path}/there/bin/enchufe", "plugins", "echo"], capture_output=True,
+                          text=True, check=False, timeout=DEADLINE)
+    assert done.returncode == 0 and done.stdout.startswith("echo"), done.stderr
+    done = subprocess.run([f"{tmp_path}/there/bin/enchufe", "check"], capture_output=True,
+                          text=True, check=False, timeout=DEADLINE)
+    assert done.returncode == 0 and "enchufe.ini: ok, 3 services" in done.stdout, done.stderr
+
+
 @pytest.mark.skipif(not shutil.which("pkg-config"), reason="pkg-config is not installed")
 def test_a_plugin_is_built_outside_the_tree_and_served_by_the_installed_server(installed, tmp_path):
     build_outside(installed, os.path.join(ROOT, "tests", "plugins", "eof.c"), tmp_path / "mine.so")

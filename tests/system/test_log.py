@@ -128,7 +128,7 @@ def test_a_log_that_cannot_be_written_stops_nobody():
     with Server("[server]\nlog = /dev/full\n" + service("echo", listen="unix://{dir}/x.sock"),
                 wait=False) as server:
         path = os.path.join(server.directory, "x.sock")
-        wait_until(lambda: os.path.exists(path), "the socket")
+        wait_until(lambda: is_listening(path), "the server to listen")
         with server.connect(endpoint="unix://" + path) as client:
             assert client.ask(b"hola", 4) == b"hola"
         server.stop()

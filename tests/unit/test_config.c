@@ -270,7 +270,7 @@ static void values_must_fit(void **state)
         "e.ini:5: [server] user: is empty; allowed is 1 to 255 bytes\n"
         "e.ini:9: [echo] threads: \"1025\" is out of range; allowed is 1 to 1024, or auto\n"
         "e.ini:10: [echo] max_input: \"2g\" is out of range; allowed is 1 to 1g\n"
-        "e.ini:11: [echo] max_output: \"4095\" is out of range; allowed is 4k to 1g\n"
+        "e.ini:11: [echo] max_output: \"4095\" is out of range; allowed is 4k to 512m\n"
         "e.ini:12: [echo] backlog: \"65536\" is out of range; allowed is 1 to 65535\n"
         "e.ini:13: [echo] idle_timeout: \"nevr\" is no duration, did you mean \"never\"? "
         "Allowed is any duration, or never\n"

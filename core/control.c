@@ -1,0 +1,367 @@
+/* The control socket, on the master's loop. A client that is silent, slow or sends junk costs one of a few
+ * places for a few seconds, and nobody else anything. */
+#include "control.h"
+#include "log.h"
+#include "status.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define CLIENTS_MAX 16
+#define PATIENCE_MS 5000
+#define LINE_MAX_LENGTH 64
+
+struct client {
+    struct loop_source source;
+    struct control *control;
+    struct client *next;
+    struct timer patience;
+    struct loop_task end; /* freed at the end of the turn */
+    struct reload_waiter waiter;
+    bool waiting; /* for a reload */
+    bool stays;   /* asked to stop: its stream ends with the server */
+    char line[LINE_MAX_LENGTH];
+    size_t line_len;
+    char *answer;
+    size_t answer_len, answer_sent;
+};
+
+struct control {
+    struct loop_source source;
+    struct loop *loop;
+    struct rollover *rollover;
+    void (*stop)(void *context, bool at_once);
+    void *context;
+    struct client *clients;
+    size_t client_count;
+    uint64_t opened_at;
+    char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
+};
+
+const char *control_default_path(void)
+{
+    static char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
+    const char *dir = getenv("XDG_RUNTIME_DIR");
+
+    if (geteuid() == 0)
+        return "/run/enchufe.sock";
+    if (dir == NULL || snprintf(path, sizeof path, "%s/enchufe.sock", dir) >= (int)sizeof path)
+        snprintf(path, sizeof path, "/tmp/enchufe-%u.sock", (unsigned)geteuid());
+    return path;
+}
+
+/* ---- one client ---- */
+
+static void client_free(struct loop_task *task)
+{
+    struct client *client = (struct client *)((char *)task - offsetof(struct client, end));
+    struct control *control = client->control;
+
+    for (struct client **link = &control->clients; *link != NULL; link = &(*link)->next)
+        if (*link == client) {
+            *link = client->next;
+            break;
+        }
+    control->client_count--;
+    if (client->waiting)
+        rollover_forget(control->rollover, &client->waiter);
+    timer_cancel(&control->loop->timers, &client->patience);
+    loop_watch(control->loop, &client->source, 0);
+    close(client->source.fd);
+    free(client->answer);
+    free(client);
+}
+
+static void client_end(struct client *client)
+{
+    loop_defer(client->control->loop, &client->end);
+}
+
+static void impatient(struct timer *timer)
+{
+    client_end((struct client *)((char *)timer - offsetof(struct client, patience)));
+}
+
+static void send_answer(struct client *client)
+{
+    while (client->answer_sent < client->answer_len) {
+        ssize_t n = send(client->source.fd, client->answer + client->answer_sent,
+                         client->answer_len - client->answer_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN) {
+            loop_watch(client->control->loop, &client->source, EPOLLOUT);
+            return;
+        }
+        if (n <= 0) {
+            client_end(client);
+            return;
+        }
+        client->answer_sent += (size_t)n;
+    }
+    if (client->stays)
+        loop_watch(client->control->loop, &client->source, EPOLLPRI);
+    else
+        client_end(client);
+}
+
+static void reply(struct client *client, bool good, void (*print)(FILE *out, struct client *client),
+                  const char *text)
+{
+    FILE *out = open_memstream(&client->answer, &client->answer_len);
+
+    if (out == NULL) {
+        client_end(client);
+        return;
+    }
+    fputs(good ? "ok\n" : "failed\n", out);
+    if (print != NULL)
+        print(out, client);
+    else
+        fputs(text, out);
+    fclose(out);
+    if (!client->stays)
+        loop_timer(client->control->loop, &client->patience, clock_ms() + PATIENCE_MS);
+    send_answer(client);
+}
+
+static void print_status(FILE *out, struct client *client)
+{
+    status_print(out, client->control->rollover, clock_ms() - client->control->opened_at);
+}
+
+static void print_status_json(FILE *out, struct client *client)
+{
+    status_print_json(out, client->control->rollover, clock_ms() - client->control->opened_at);
+}
+
+static void reloaded(struct reload_waiter *waiter, bool good, const char *text)
+{
+    struct client *client = (struct client *)((char *)waiter - offsetof(struct client, waiter));
+
+    client->waiting = false;
+    reply(client, good, NULL, text);
+}
+
+static void obey(struct client *client)
+{
+    struct control *control = client->control;
+
+    timer_cancel(&control->loop->timers, &client->patience);
+    loop_watch(control->loop, &client->source, EPOLLPRI); /* its end only */
+    if (strcmp(client->line, "status") == 0) {
+        reply(client, true, print_status, NULL);
+    } else if (strcmp(client->line, "status json") == 0) {
+        reply(client, true, print_status_json, NULL);
+    } else if (strcmp(client->line, "reload") == 0) {
+        client->waiting = true;
+        client->waiter.done = reloaded;
+        rollover_reload(control->rollover, &client->waiter);
+    } else if (strcmp(client->line, "stop") == 0) {
+        client->stays = true;
+        reply(client, true, NULL, "");
+        control->stop(control->context, false);
+    } else {
+        reply(client, false, NULL, "unknown command: status, status json, reload or stop\n");
+    }
+}
+
+static void client_ready(struct loop_source *source, uint32_t events)
+{
+    struct client *client = (struct client *)((char *)source - offsetof(struct client, source));
+    size_t room = sizeof client->line - 1 - client->line_len;
+
+    if (client->end.queued)
+        return;
+    if (source->events & EPOLLOUT) {
+        send_answer(client);
+        return;
+    }
+    if (!(source->events & EPOLLIN)) {
+        if (events & (EPOLLHUP | EPOLLERR))
+            client_end(client);
+        return;
+    }
+    ssize_t n = recv(source->fd, client->line + client->line_len, room, MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n <= 0) {
+        client_end(client);
+        return;
+    }
+    client->line_len += (size_t)n;
+    client->line[client->line_len] = '\0';
+    char *end = strchr(client->line, '\n');
+    if (end != NULL || strlen(client->line) < client->line_len || client->line_len == room) {
+        if (end != NULL)
+            *end = '\0';
+        obey(client);
+    }
+}
+
+/* ---- the socket ---- */
+
+static bool may_command(int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+           (peer.uid == 0 || peer.uid == geteuid());
+}
+
+static void control_ready(struct loop_source *source, uint32_t events)
+{
+    struct control *control = (struct control *)((char *)source - offsetof(struct control, source));
+    int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    (void)events;
+    if (fd < 0)
+        return;
+    struct client *client = calloc(1, sizeof *client);
+    if (client == NULL || control->client_count >= CLIENTS_MAX || !may_command(fd)) {
+        close(fd);
+        free(client);
+        return;
+    }
+    client->source = (struct loop_source){ .fd = fd, .ready = client_ready };
+    client->control = control;
+    client->patience.fire = impatient;
+    client->end.run = client_free;
+    client->next = control->clients;
+    control->clients = client;
+    control->client_count++;
+    if (loop_timer(control->loop, &client->patience, clock_ms() + PATIENCE_MS) != 0 ||
+        loop_watch(control->loop, &client->source, EPOLLIN) != 0)
+        client_end(client);
+}
+
+static int bind_socket(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -errno;
+    strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+    mode_t before = umask(0177);
+    int failed = bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 16) != 0;
+    int err = errno;
+    umask(before);
+    if (failed) {
+        close(fd);
+        return -err;
+    }
+    return fd;
+}
+
+struct control *control_open(const char *path, struct loop *loop,
+                             void (*stop)(void *context, bool at_once), void *context)
+{
+    struct control *control = calloc(1, sizeof *control);
+    bool said = path != NULL;
+    const char *wrong = NULL;
+
+    if (control == NULL)
+        return NULL;
+    *control = (struct control){ .source = { .fd = -1, .ready = control_ready },
+                                 .loop = loop,
+                                 .stop = stop,
+                                 .context = context,
+                                 .opened_at = clock_ms() };
+    path = said ? path : control_default_path();
+    if (strlen(path) >= sizeof control->path)
+        wrong = "is too long for a socket";
+    else
+        wrong = sockets_clear_stale(path);
+    if (wrong == NULL) {
+        strcpy(control->path, path);
+        control->source.fd = bind_socket(path);
+        if (control->source.fd < 0)
+            wrong = strerror(-control->source.fd);
+    }
+    if (wrong != NULL) {
+        log_event(said ? ENCHUFE_LOG_ERROR : ENCHUFE_LOG_INFO, "no control socket",
+                  LOG_STR("path", path), LOG_STR("error", wrong));
+        free(control);
+        return NULL;
+    }
+    return control;
+}
+
+void control_serve(struct control *control, struct rollover *rollover)
+{
+    if (control == NULL)
+        return;
+    control->rollover = rollover;
+    loop_watch(control->loop, &control->source, EPOLLIN);
+}
+
+void control_forked(struct control *control)
+{
+    if (control == NULL)
+        return;
+    close(control->source.fd);
+    for (struct client *client = control->clients; client != NULL; client = client->next)
+        close(client->source.fd);
+}
+
+void control_close(struct control *control)
+{
+    if (control == NULL)
+        return;
+    while (control->clients != NULL)
+        client_free(&control->clients->end);
+    loop_watch(control->loop, &control->source, 0);
+    close(control->source.fd);
+    unlink(control->path);
+    free(control);
+}
+
+/* ---- the client's side ---- */
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -errno;
+    strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    int err = errno;
+    close(fd);
+    return -err;
+}
+
+int control_call(const char *path, const char *command)
+{
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t len;
+    int fd = connect_to(path);
+
+    if (fd < 0) {
+        fprintf(stderr, "enchufe: no server answers at %s: %s (--control names another socket)\n",
+                path, strerror(-fd));
+        return 1;
+    }
+    FILE *stream = fdopen(fd, "r+");
+    if (stream == NULL) {
+        close(fd);
+        return 1;
+    }
+    dprintf(fd, "%s\n", command);
+    len = getline(&line, &size, stream);
+    bool answered = len > 0, good = answered && strcmp(line, "ok\n") == 0;
+    while (answered && (len = getline(&line, &size, stream)) > 0)
+        fwrite(line, 1, (size_t)len, good ? stdout : stderr);
+    if (!answered)
+        fprintf(stderr, "enchufe: the server at %s did not answer: is it another user's?\n", path);
+    free(line);
+    fclose(stream);
+    return good ? 0 : 1;
+}

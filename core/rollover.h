@@ -1,0 +1,72 @@
+/* How one generation follows another: the one that serves, the one that comes up, the one that drains.
+ *
+ * A reload reads the file, probes the plugins, and starts the workers of a next generation; when all are
+ * prepared the sockets are handed over and the one before drains. Whatever fails on the way, the one that
+ * serves goes on undisturbed. Never more than two generations have workers: a reload waits until the one
+ * that drains has gone, which is at most its drain_timeout, and reloads that come meanwhile are joined. */
+#ifndef ROLLOVER_H
+#define ROLLOVER_H
+
+#include "supervisor.h"
+
+struct rollover;
+
+/* Somebody who waits for a reload; owned by the caller until done is called, once. */
+struct reload_waiter {
+    struct reload_waiter *next;
+    /* text: `generation 2 serves`, or every error, a line each. */
+    void (*done)(struct reload_waiter *waiter, bool good, const char *text);
+};
+
+struct rollover_setup {
+    struct loop *loop;
+    const char *file;       /* what a reload reads; borrowed */
+    const char *plugin_dir; /* of the command line, or NULL; borrowed */
+    /* Told with context: the first generation serves; it failed to; all is over after
+     * rollover_leave(). */
+    void (*ready)(void *context);
+    void (*failed)(void *context);
+    void (*gone)(void *context);
+    /* In each process forked from the master: close what is the master's alone. */
+    void (*forked)(void *context);
+    void *context;
+};
+
+/* Starts with a generation that was read, probed and bound; it is the rollover's from now on. Returns NULL
+ * without memory, with the generation freed. */
+struct rollover *rollover_start(const struct rollover_setup *setup, struct generation *first);
+
+/* Asks for a reload; waiter may be NULL. */
+void rollover_reload(struct rollover *rollover, struct reload_waiter *waiter);
+
+/* The waiter is no longer interested (its client is gone). */
+void rollover_forget(struct rollover *rollover, struct reload_waiter *waiter);
+
+/* Ends all generations; from then on reloads are refused. */
+void rollover_leave(struct rollover *rollover, bool at_once);
+
+/* After SIGCHLD. */
+void rollover_reap(struct rollover *rollover);
+
+void rollover_send_log(struct rollover *rollover, int fd);
+
+/* The configuration that serves. */
+const struct config *rollover_config(const struct rollover *rollover);
+
+/* For the status: every generation with workers, the serving one first. */
+struct generation_view {
+    const struct generation *generation;
+    const struct supervisor *supervisor;
+    const char *state; /* `serving`, `draining`, `starting` */
+    uint64_t age_ms;   /* since it was started */
+    int64_t left_ms;   /* draining: until its end; -1: no limit */
+};
+void rollover_each(const struct rollover *rollover,
+                   void (*see)(void *context, const struct generation_view *view), void *context);
+
+/* What a service (by name) did in generations that are gone. Returns zeros for one that is unknown. */
+void rollover_history(const struct rollover *rollover, const char *service, struct stats *sum);
+
+void rollover_free(struct rollover *rollover);
+
+#endif
