@@ -14,7 +14,7 @@ struct server_config {
     int64_t threads;        /* 0: auto, one loop for each processor that the process may use */
     const char *user;       /* NULL: stay who we are */
     const char *group;      /* NULL: the user's */
-    const char *log;        /* an absolute path; NULL: standard error */
+    const char *log;        /* an absolute path, or `syslog`; NULL: standard error */
     int log_level;          /* enum enchufe_log_level */
     int log_format;         /* enum log_format of log.h */
     bool watch;             /* reload by itself when files change */

@@ -42,13 +42,13 @@ const enchufe_option config_server_table[] = {
       .max = 255,
       .help = "the workers' group, where it is not the user's own" },
     { .name =
-          "log", /* a string, so that the word can be told from a path; config.c makes it a path */
+          "log", /* a string, so that a word can be told from a path; config.c makes it a path */
       .type = ENCHUFE_OPTION_STRING,
       .offset = offsetof(struct server_config, log),
       .value = "stderr",
       .min = 1,
       .max = INT64_MAX,
-      .help = "stderr, or a file" },
+      .help = "stderr, syslog, or a file" },
     { .name = "log_level",
       .type = ENCHUFE_OPTION_ENUM,
       .offset = offsetof(struct server_config, log_level),

@@ -3,6 +3,7 @@
 #include "control.h"
 #include "generation.h"
 #include "log.h"
+#include "log_sink.h"
 #include "master.h"
 #include "notify.h"
 #include "probe.h"
@@ -125,16 +126,14 @@ static void log_descriptor_limit(rlim_t before, rlim_t now, int64_t max_connecti
                   LOG_STR("advice", "raise the hard limit (ulimit -Hn, LimitNOFILE=)"));
 }
 
-/* Returns the descriptor to log to, or -1 where it reported. */
-static int open_log(const struct config *config, struct report *report)
+static void open_log(const struct config *config, struct report *report)
 {
-    if (config->server.log == NULL)
-        return STDERR_FILENO;
-    int fd = open(config->server.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-    if (fd < 0)
-        report_add(report, &config->server.log_place, "cannot open %s: %s", config->server.log,
-                   strerror(errno));
-    return fd;
+    const char *target = config->server.log;
+    int err = log_sink_open(target);
+
+    if (err != 0)
+        report_add(report, &config->server.log_place, "cannot open %s: %s",
+                   target != NULL ? target : "stderr", strerror(-err));
 }
 
 /* Reads and probes: what run and check have in common. */
@@ -155,7 +154,6 @@ static int run(const char *file, const struct arguments *arguments)
     struct report report = { .lines = NULL };
     struct master_setup setup = { .file = file,
                                   .plugin_dir = arguments->plugin_dir,
-                                  .log_fd = -1,
                                   .program = program,
                                   .argv = arguments->argv,
                                   .handover = &handover,
@@ -173,10 +171,10 @@ static int run(const char *file, const struct arguments *arguments)
     /* Bound also where something is wrong already, so that one run tells everything. */
     generation_bind(&generation, &handover.sockets, &report);
     if (generation.config != NULL && report.count == 0)
-        setup.log_fd = open_log(generation.config, &report);
+        open_log(generation.config, &report);
     if (report.count == 0) {
         const struct server_config *server = &generation.config->server;
-        log_setup(setup.log_fd, server->log_level, (enum log_format)server->log_format);
+        log_setup(server->log_level, (enum log_format)server->log_format);
         log_descriptor_limit(before, limit.rlim_cur, server->max_connections);
         handover_end(&handover, true);
         status = master_run(&setup, &generation);
@@ -187,8 +185,7 @@ static int run(const char *file, const struct arguments *arguments)
     handover_close(&handover);
     generation_free(&generation);
     report_free(&report);
-    if (setup.log_fd > STDERR_FILENO)
-        close(setup.log_fd);
+    log_sink_close();
     return status;
 }
 
@@ -336,11 +333,24 @@ static int command_main(int argc, char **argv)
     return wrong_usage("unknown command", argv[0]);
 }
 
+/* Who starts us may have closed them, and then a socket that takes such a number would be written to. */
+static void open_standard(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     const char *first = argc > 1 ? argv[1] : NULL;
     int status = DONE;
 
+    open_standard();
     if (first == NULL)
         return wrong_usage(
             "what to do is missing: run, check, plugins, call, status, reload or stop", NULL);

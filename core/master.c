@@ -4,18 +4,21 @@
 #include "channel.h"
 #include "control.h"
 #include "log.h"
+#include "log_sink.h"
 #include "notify.h"
 #include "rollover.h"
 #include "upgrade.h"
 #include "watch.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+
+/* How soon a loss is told when no further line tells it. */
+#define LOG_CHECK_MS 1000
 
 struct master {
     const struct master_setup *setup;
@@ -26,7 +29,8 @@ struct master {
     struct upgrade upgrade;
     struct reload_waiter *upgrade_waiter;
     struct loop_source signals;
-    const char *log; /* the file's path; NULL: standard error */
+    struct timer log_check;
+    const char *log; /* as server_config.log says */
     bool leaving;
     int status; /* the exit status */
 };
@@ -106,17 +110,25 @@ static void forget_upgrade(void *context, struct reload_waiter *waiter)
 /* Whoever rotates logs moved the file away: the descriptor's number stays, here and in the workers. */
 static void reopen_log(struct master *master)
 {
-    if (master->log == NULL)
+    if (master->log == NULL || log_sink_is_syslog())
         return;
-    int fd = open(master->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    int fd = log_sink_open_file(master->log);
     if (fd < 0) {
         log_event(ENCHUFE_LOG_ERROR, "cannot reopen the log", LOG_STR("path", master->log),
-                  LOG_STR("error", strerror(errno)));
+                  LOG_STR("error", strerror(-fd)));
         return;
     }
-    dup3(fd, master->setup->log_fd, O_CLOEXEC);
+    log_sink_take(fd);
     rollover_send_log(master->rollover, fd);
     close(fd);
+}
+
+static void check_log(struct timer *timer)
+{
+    struct master *master = (struct master *)((char *)timer - offsetof(struct master, log_check));
+
+    log_report_lost();
+    loop_timer(master->loop, timer, clock_ms() + LOG_CHECK_MS);
 }
 
 static void signal_ready(struct loop_source *source, uint32_t events)
@@ -227,7 +239,6 @@ static void process_is_forked(void *context)
 static int run_workers(struct master *master, struct generation *generation)
 {
     const struct rollover_setup setup = { .loop = master->loop,
-                                          .log_fd = master->setup->log_fd,
                                           .file = master->setup->file,
                                           .plugin_dir = master->setup->plugin_dir,
                                           .reloading = reload_begins,
@@ -259,8 +270,10 @@ static int run_workers(struct master *master, struct generation *generation)
     }
     if (err == 0) {
         control_serve(master->control, master->rollover);
+        check_log(&master->log_check);
         notify_watchdog(master->loop);
         err = loop_run(master->loop);
+        timer_cancel(&master->loop->timers, &master->log_check);
     }
     notify_watchdog_stop(master->loop);
     upgrade_abandon(&master->upgrade);
@@ -304,7 +317,7 @@ static int run_debug(struct master *master, struct generation *generation)
         goto out;
     for (size_t i = 0; i < count; i++)
         all.services[i] = i;
-    struct worker_setup setup = supervisor_setup(generation, &all, trace, master->setup->log_fd);
+    struct worker_setup setup = supervisor_setup(generation, &all, trace);
     setup.channel = ends[0];
     setup.signals = master->signals.fd;
     setup.ready = log_debug_ready;
@@ -330,6 +343,7 @@ int master_run(const struct master_setup *setup, struct generation *generation)
 {
     struct master master = { .setup = setup,
                              .signals = { .fd = open_signals(), .ready = signal_ready },
+                             .log_check = { .fire = check_log },
                              .loop = loop_create() };
     int err = 0;
 

@@ -10,7 +10,6 @@
 struct master_setup {
     const char *file;
     const char *plugin_dir; /* NULL: not said */
-    int log_fd;             /* what the log writes to */
     const char *program; /* the path of this program, and what it was called with, for an upgrade */
     char **argv;
     struct handover *handover; /* what was handed over to us */

@@ -175,7 +175,7 @@ static void era_ready(void *context)
     rollover->draining = rollover->serving;
     rollover->serving = era;
     rollover->next = NULL;
-    log_setup(rollover->setup.log_fd, era->generation.config->server.log_level,
+    log_setup(era->generation.config->server.log_level,
               (enum log_format)era->generation.config->server.log_format);
     sockets_retire(&rollover->draining->generation.sockets, false);
     supervisor_leave(rollover->draining->supervisor, false);
@@ -244,8 +244,7 @@ static int start_era(struct era *era)
                                               .context = era };
 
     era->started_at = clock_ms();
-    era->supervisor = supervisor_start(&era->generation, era->rollover->setup.loop,
-                                       era->rollover->setup.log_fd, &events);
+    era->supervisor = supervisor_start(&era->generation, era->rollover->setup.loop, &events);
     return era->supervisor != NULL ? 0 : -ENOMEM;
 }
 

@@ -20,7 +20,6 @@ struct reload_waiter {
 
 struct rollover_setup {
     struct loop *loop;
-    int log_fd;
     const char *file;       /* what a reload reads; borrowed */
     const char *plugin_dir; /* of the command line, or NULL; borrowed */
     /* Told with context: a reload begins; a generation serves (the first, each that follows, and after a

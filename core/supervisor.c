@@ -45,7 +45,6 @@ struct supervisor {
     struct generation *generation;
     struct loop *loop;
     struct supervisor_events events;
-    int log_fd;
     bool was_prepared, was_ready; /* all at once, for the first time */
     bool open;                    /* workers may accept */
     bool failed;
@@ -67,7 +66,7 @@ static const char *post_name(const struct post *post)
 /* ---- starting ---- */
 
 struct worker_setup supervisor_setup(struct generation *generation, const struct group *group,
-                                     struct trace *trace, int log_fd)
+                                     struct trace *trace)
 {
     return (struct worker_setup){
         .config = generation->config,
@@ -79,7 +78,6 @@ struct worker_setup supervisor_setup(struct generation *generation, const struct
         .counters = generation->counters,
         .trace = trace,
         .identity = &generation->identity,
-        .log_fd = log_fd,
         .master = getpid(),
         .channel = -1,
         .signals = -1,
@@ -116,8 +114,7 @@ static uint64_t sent(const struct post *post)
 static void start_worker(struct post *post)
 {
     struct supervisor *supervisor = post->supervisor;
-    struct worker_setup setup =
-        supervisor_setup(supervisor->generation, &post->group, post->trace, supervisor->log_fd);
+    struct worker_setup setup = supervisor_setup(supervisor->generation, &post->group, post->trace);
     int ends[2];
 
     post->prepared = post->ready = post->told = false;
@@ -455,7 +452,7 @@ void supervisor_each(const struct supervisor *supervisor,
 
 /* ---- life ---- */
 
-struct supervisor *supervisor_start(struct generation *generation, struct loop *loop, int log_fd,
+struct supervisor *supervisor_start(struct generation *generation, struct loop *loop,
                                     const struct supervisor_events *events)
 {
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
@@ -465,7 +462,6 @@ struct supervisor *supervisor_start(struct generation *generation, struct loop *
     *supervisor = (struct supervisor){ .generation = generation,
                                        .loop = loop,
                                        .events = *events,
-                                       .log_fd = log_fd,
                                        .kill = { .fire = kill_all },
                                        .check = { .run = check } };
     supervisor->last_post = &supervisor->posts;

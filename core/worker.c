@@ -2,6 +2,7 @@
 #include "worker.h"
 #include "channel.h"
 #include "log.h"
+#include "log_sink.h"
 #include "worker_loop.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -236,7 +237,7 @@ static void take_order(struct worker *worker, const struct channel_packet *packe
     else if (packet->type == CHANNEL_QUIT)
         enter_quit(worker);
     else if (packet->type == CHANNEL_LOG && packet->fd >= 0)
-        dup3(packet->fd, worker->setup->log_fd, O_CLOEXEC);
+        log_sink_take(packet->fd);
     if (packet->fd >= 0)
         close(packet->fd);
 }

@@ -104,6 +104,23 @@ static void every_server_key_is_read(void **state)
     done(&read);
 }
 
+static void the_log_is_a_word_or_a_path(void **state)
+{
+    struct read read = read_text("[server]\nlog = syslog\n[echo]\n" SERVICE);
+
+    (void)state;
+    assert_string_equal(read.printed, "");
+    assert_string_equal(read.config->server.log, "syslog");
+    done(&read);
+    read = read_text("[server]\nlog = ./syslog\n[echo]\n" SERVICE);
+    assert_string_equal(read.printed, "");
+    assert_int_equal(read.config->server.log[0], '/');
+    done(&read);
+    read = read_text("[server]\nlog = stderr\n[echo]\n" SERVICE);
+    assert_null(read.config->server.log);
+    done(&read);
+}
+
 static void paths_count_from_the_folder_of_the_file(void **state)
 {
     char cwd[1024], expected[1100];
@@ -322,7 +339,7 @@ static void the_keys_of_a_service_are_known_by_name(void **state)
     assert_string_equal(keys[1], "listen");
     while (keys[count])
         count++;
-    assert_int_equal(count, 10);
+    assert_int_equal(count, 11);
     assert_ptr_equal(config_service_keys(), keys);
 }
 
@@ -332,6 +349,7 @@ int main(void)
         cmocka_unit_test(a_file_becomes_services_with_endpoints_and_settings),
         cmocka_unit_test(what_is_not_said_has_its_default),
         cmocka_unit_test(every_server_key_is_read),
+        cmocka_unit_test(the_log_is_a_word_or_a_path),
         cmocka_unit_test(paths_count_from_the_folder_of_the_file),
         cmocka_unit_test(defaults_give_each_service_what_it_does_not_say),
         cmocka_unit_test(included_files_are_read_in_the_order_of_their_names),
