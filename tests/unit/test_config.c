@@ -246,7 +246,7 @@ static void misspelt_keys_never_pass(void **state)
                   "[echo]\n" SERVICE,
                   "e.ini:2: [server] thread: unknown key, did you mean \"threads\"?\n"
                   "e.ini:3: [server] banana: unknown key; there are plugin_dir, include, threads, "
-                  "user, group, log, log_level, log_format, control, drain_timeout, "
+                  "user, group, log, log_level, log_format, control, watch, drain_timeout, "
                   "max_connections\n"
                   "e.ini:5: [defaults] baklog: unknown key, did you mean \"backlog\"?\n"
                   "e.ini:6: [defaults] plugin: belongs into each service's own section\n");
