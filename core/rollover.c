@@ -31,6 +31,7 @@ struct rollover {
     struct era *draining;
     unsigned last_number;
     bool wanted; /* a reload is due when nothing is in its way */
+    bool started; /* the first generation serves */
     bool leaving;
     struct loop_task begin; /* the reload that is wanted */
     /* of the reload under way */
@@ -169,7 +170,9 @@ static void era_ready(void *context)
 
     generation_log_ready(&era->generation);
     if (era == rollover->serving) {
+        rollover->started = true;
         rollover->setup.serving(rollover->setup.context, &era->generation);
+        go_on(rollover);
         return;
     }
     rollover->draining = rollover->serving;
@@ -277,7 +280,7 @@ static void begin(struct loop_task *task)
         (struct rollover *)((char *)task - offsetof(struct rollover, begin));
     struct era *era;
 
-    if (rollover->leaving || under_way(rollover) || rollover->draining != NULL)
+    if (rollover->leaving || !rollover->started || under_way(rollover) || rollover->draining != NULL)
         return; /* again when that is over */
     rollover->wanted = false;
     rollover->waiters = rollover->later;
