@@ -30,7 +30,7 @@ struct rollover {
     struct era *next;    /* comes up */
     struct era *draining;
     unsigned last_number;
-    bool wanted; /* a reload is due when nothing is in its way */
+    bool wanted;  /* a reload is due when nothing is in its way */
     bool started; /* the first generation serves */
     bool leaving;
     struct loop_task begin; /* the reload that is wanted */
@@ -280,7 +280,8 @@ static void begin(struct loop_task *task)
         (struct rollover *)((char *)task - offsetof(struct rollover, begin));
     struct era *era;
 
-    if (rollover->leaving || !rollover->started || under_way(rollover) || rollover->draining != NULL)
+    if (rollover->leaving || !rollover->started || under_way(rollover) ||
+        rollover->draining != NULL)
         return; /* again when that is over */
     rollover->wanted = false;
     rollover->waiters = rollover->later;
