@@ -319,8 +319,7 @@ static int tell_death(struct post *post, int status)
                   LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid),
                   LOG_STR("service", known ? blamed->name : NULL),
                   LOG_STR("plugin", known ? blamed->plugin : NULL),
-                  LOG_STR("callback", callback_name(callback)),
-                  LOG_STR("signal", name),
+                  LOG_STR("callback", callback_name(callback)), LOG_STR("signal", name),
                   LOG_STR("address", trace->has_address ? address : NULL),
                   LOG_STR("status", signal == 0 ? code : NULL));
     backtrace_log(&trace->backtrace, post_name(post), post->pid);
