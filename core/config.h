@@ -20,6 +20,7 @@ struct server_config {
     bool watch;             /* reload by itself when files change */
     const char *control;    /* control socket path; NULL: none */
     uint64_t drain_timeout;
+    uint64_t stall_limit;                            /* 0: never */
     int64_t max_connections;                         /* 0: no limit */
     struct place user_place, group_place, log_place; /* where they were said */
 };

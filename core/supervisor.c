@@ -300,26 +300,36 @@ static int tell_death(struct post *post, int status)
     const struct trace *trace = post->trace;
     enum callback callback;
     int service = trace_blame(trace, &callback);
-    const struct service_config *blamed = service >= 0 ? &config->services[service] : NULL;
+    bool known = service >= 0 && (size_t)service < config->service_count;
+    const struct service_config *blamed = known ? &config->services[service] : NULL;
     int signal = trace->signal != 0 ? trace->signal : WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    const char *name = trace_signal_name(signal);
+    const char *name = signal != 0 ? trace_signal_name(signal) : NULL;
     char address[32], code[16];
 
     snprintf(address, sizeof address, "0x%llx", (unsigned long long)trace->address);
     snprintf(code, sizeof code, "%d", WEXITSTATUS(status));
-    log_event(ENCHUFE_LOG_ERROR, signal != 0 ? "worker crashed" : "worker ended",
-              LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid),
-              LOG_STR("service", blamed != NULL ? blamed->name : NULL),
-              LOG_STR("plugin", blamed != NULL ? blamed->plugin : NULL),
-              LOG_STR("callback", callback_name(callback)),
-              LOG_STR("signal", signal != 0 ? name : NULL),
-              LOG_STR("address", trace->signal != 0 ? address : NULL),
-              LOG_STR("status", signal == 0 ? code : NULL));
+    if (trace->stuck_ms != 0)
+        log_event(ENCHUFE_LOG_ERROR, "worker stuck", LOG_STR("worker", post_name(post)),
+                  LOG_INT("pid", post->pid), LOG_STR("service", known ? blamed->name : NULL),
+                  LOG_STR("plugin", known ? blamed->plugin : NULL),
+                  LOG_STR("callback", callback_name(callback)),
+                  LOG_DURATION("for", trace->stuck_ms));
+    else
+        log_event(ENCHUFE_LOG_ERROR, signal != 0 ? "worker crashed" : "worker ended",
+                  LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid),
+                  LOG_STR("service", known ? blamed->name : NULL),
+                  LOG_STR("plugin", known ? blamed->plugin : NULL),
+                  LOG_STR("callback", callback_name(callback)), LOG_STR("signal", name),
+                  LOG_STR("address", trace->has_address ? address : NULL),
+                  LOG_STR("status", signal == 0 ? code : NULL));
+    backtrace_log(&trace->backtrace, post_name(post), post->pid);
+    if (trace->stuck_ms != 0)
+        name = "stuck";
     snprintf(post->last_crash, sizeof post->last_crash, "%s%s in %s of %s",
-             signal != 0 ? name : "exit status ", signal != 0 ? "" : code,
+             name != NULL ? name : "exit status ", name != NULL ? "" : code,
              callback != CALLBACK_NONE ? callback_name(callback) : "no callback",
-             blamed != NULL ? blamed->name : "no service");
-    return service;
+             known ? blamed->name : "no service");
+    return known ? service : -1;
 }
 
 /* Moves the service that crashed its worker to one of its own, so that a second crash costs the others

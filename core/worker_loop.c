@@ -217,6 +217,7 @@ int worker_loop_start(struct worker_loop *wl)
     wl->loop = loop_create();
     if (wl->places == NULL || wl->loop == NULL)
         return -ENOMEM;
+    wl->loop->watcher = wl->watcher;
     int err = pthread_create(&wl->thread, NULL, run, wl);
     if (err != 0)
         return -err;

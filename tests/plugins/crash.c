@@ -3,6 +3,7 @@
  *   a  abort()                e  crash in on_eof
  *   x  exit(3)                c  close, and crash in on_close
  *   o  the stack overflows    h  hang: the callback never returns
+ *   n  a call through a null pointer
  * A datagram that starts with `s` crashes on_datagram. With `on_open = yes` every connection does. */
 #include <enchufe/plugin.h>
 #include <stdlib.h>
@@ -40,6 +41,12 @@ static unsigned crash_by_depth(unsigned depth)
     return (depth == 0 ? 0 : crash_by_depth(depth + 1)) + (unsigned)page[depth % sizeof page];
 }
 
+static void crash_by_call(void)
+{
+    void (*volatile nowhere)(void) = NULL;
+    nowhere();
+}
+
 static void crash_on_open(enchufe_conn *conn)
 {
     const struct crash_settings *settings = enchufe_conn_settings(conn);
@@ -65,6 +72,9 @@ static void crash_command(enchufe_conn *conn, char command)
     case 'h':
         for (;;)
             pause();
+    case 'n':
+        crash_by_call();
+        break;
     case 't':
         enchufe_timer_set(conn, 1);
         break;
