@@ -31,6 +31,7 @@ struct post {
     pid_t pid; /* 0: none runs */
     struct loop_source channel;
     struct timer restart;
+    struct timer patience; /* until it serves */
     uint64_t started_at;
     unsigned failures;    /* in a row */
     uint64_t sent_before; /* what its services had sent when it was started */
@@ -141,11 +142,30 @@ static void start_worker(struct post *post)
         return;
     }
     post->pid = pid;
+    uint64_t limit = supervisor->generation->config->server.start_timeout;
+    if (limit != 0)
+        loop_timer(supervisor->loop, &post->patience, post->started_at + limit);
     post->channel.fd = ends[0];
     loop_watch(supervisor->loop, &post->channel, EPOLLIN);
     log_event(ENCHUFE_LOG_INFO, "worker started", LOG_STR("worker", post_name(post)),
               LOG_INT("pid", pid), LOG_NUM("generation", supervisor->generation->number),
               LOG_NUM("loops", post->group.loops));
+}
+
+/* A plugin that does not return from start or loop_start is in no loop's watch yet. */
+static void too_late(struct timer *timer)
+{
+    struct post *post = (struct post *)((char *)timer - offsetof(struct post, patience));
+    const struct config *config = post->supervisor->generation->config;
+    enum callback callback;
+    int service = trace_blame(post->trace, &callback);
+    bool known = service >= 0 && (size_t)service < config->service_count;
+
+    log_event(ENCHUFE_LOG_ERROR, "worker does not start, and is killed",
+              LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid),
+              LOG_STR("service", known ? config->services[service].name : NULL),
+              LOG_STR("callback", callback_name(callback)));
+    kill(post->pid, SIGKILL);
 }
 
 static void restart(struct timer *timer)
@@ -216,6 +236,7 @@ static struct post *add_post(struct supervisor *supervisor, const size_t *servic
                                       .loops = loops },
                            .trace = trace_create(loops),
                            .channel = { .fd = -1, .ready = hear },
+                           .patience = { .fire = too_late },
                            .restart = { .fire = first_start } };
     if (post->group.services == NULL || post->trace == NULL ||
         loop_timer(supervisor->loop, &post->restart, 0) != 0) {
@@ -265,6 +286,7 @@ static void take_word(struct post *post, const struct channel_packet *packet)
             channel_send(post->channel.fd, CHANNEL_ACCEPT, NULL, -1);
     } else if (packet->type == CHANNEL_READY) {
         post->ready = true;
+        timer_cancel(&supervisor->loop->timers, &post->patience);
     } else if (packet->type == CHANNEL_FAILED) {
         post->told = true;
         snprintf(post->last_crash, sizeof post->last_crash, "%.150s", packet->text);
@@ -355,6 +377,14 @@ static void quarantine(struct post *post, size_t service)
               LOG_STR("service", post->supervisor->generation->config->services[service].name));
 }
 
+static bool serves(const struct post *post, size_t service)
+{
+    for (size_t i = 0; i < post->group.service_count; i++)
+        if (post->group.services[i] == service)
+            return true;
+    return false;
+}
+
 static void worker_ended(struct post *post, int status)
 {
     struct supervisor *supervisor = post->supervisor;
@@ -368,10 +398,11 @@ static void worker_ended(struct post *post, int status)
         blamed = tell_death(post, status);
     for (size_t i = 0; i < post->group.service_count; i++)
         stats_forget_connections(supervisor->generation->counters, post->group.services[i]);
+    timer_cancel(&supervisor->loop->timers, &post->patience);
     post->pid = 0;
     post->prepared = post->ready = false;
-    if (blamed >= 0 && post->group.service_count > 1 && supervisor->was_ready &&
-        !supervisor->leaving)
+    if (blamed >= 0 && serves(post, (size_t)blamed) && post->group.service_count > 1 &&
+        supervisor->was_ready && !supervisor->leaving)
         quarantine(post, (size_t)blamed);
     after_failure(post, post->last_crash);
 }
@@ -495,6 +526,7 @@ void supervisor_free(struct supervisor *supervisor)
     for (struct post *post = supervisor->posts; post != NULL; post = next) {
         next = post->next;
         timer_cancel(&supervisor->loop->timers, &post->restart);
+        timer_cancel(&supervisor->loop->timers, &post->patience);
         trace_destroy(post->trace);
         free(post->group.services);
         free(post);

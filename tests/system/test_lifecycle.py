@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 
@@ -312,3 +313,12 @@ def test_json_lines_stay_whole_when_many_threads_write_at_once():
         for line in server.log().splitlines():
             assert isinstance(json.loads(line), dict)
         assert not any(process_lives(pid) for pid in server.left_behind())
+
+
+@pytest.mark.parametrize("step", ["start", "loop_start"])
+def test_a_service_that_never_starts_does_not_hang_the_server(step):
+    config = "[server]\nstart_timeout = 500ms\n" + service("x", "refuser", at=step, hangs="yes")
+    with Server(config, wait=False) as server:
+        assert server.process.wait(DEADLINE) == 1
+        assert re.search(rf"worker does not start, and is killed .*service=x callback={step}",
+                         server.log())

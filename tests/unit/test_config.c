@@ -245,14 +245,15 @@ static void sections_must_be_whole_and_there_once(void **state)
 static void misspelt_keys_never_pass(void **state)
 {
     (void)state;
-    assert_errors("[server]\nthread = 2\nbanana = 1\n[defaults]\nbaklog = 3\nplugin = echo\n"
-                  "[echo]\n" SERVICE,
-                  "e.ini:2: [server] thread: unknown key, did you mean \"threads\"?\n"
-                  "e.ini:3: [server] banana: unknown key; there are plugin_dir, include, threads, "
-                  "user, group, log, log_level, log_format, control, watch, drain_timeout, "
-                  "stall_limit, max_connections\n"
-                  "e.ini:5: [defaults] baklog: unknown key, did you mean \"backlog\"?\n"
-                  "e.ini:6: [defaults] plugin: belongs into each service's own section\n");
+    assert_errors(
+        "[server]\nthread = 2\nbanana = 1\n[defaults]\nbaklog = 3\nplugin = echo\n"
+        "[echo]\n" SERVICE,
+        "e.ini:2: [server] thread: unknown key, did you mean \"threads\"?\n"
+        "e.ini:3: [server] banana: unknown key; there are plugin_dir, include, threads, "
+        "user, group, log, log_level, log_format, control, watch, start_timeout, drain_timeout, "
+        "stall_limit, max_connections\n"
+        "e.ini:5: [defaults] baklog: unknown key, did you mean \"backlog\"?\n"
+        "e.ini:6: [defaults] plugin: belongs into each service's own section\n");
     assert_errors("[echo]\nplugn = echo\nlisten = tcp://127.0.0.1:0\n",
                   "e.ini:1: [echo] plugin: is missing; write plugin = NAME\n"
                   "e.ini:2: [echo] plugn: unknown key, did you mean \"plugin\"?\n");
