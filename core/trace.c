@@ -200,17 +200,17 @@ int trace_blame(const struct trace *trace, enum callback *callback)
 {
     uint32_t culprit = trace->culprit;
 
-    /* _exit() and SIGKILL leave no note: then it is known only where a single thread was in one. */
+    /* _exit() and SIGKILL leave no note: then it is known only where all threads that were in a callback
+     * were in the same one. */
     if (culprit == 0 && trace->signal == 0) {
-        size_t busy = 0;
+        bool several = false;
         for (size_t i = 0; i < trace->slot_count; i++) {
             uint32_t slot = (uint32_t)trace->slots[i].now;
-            if (slot != 0) {
+            several = several || (slot != 0 && culprit != 0 && slot != culprit);
+            if (slot != 0)
                 culprit = slot;
-                busy++;
-            }
         }
-        if (busy != 1)
+        if (several)
             culprit = 0;
     }
     *callback = trace_callback(culprit);
