@@ -96,9 +96,9 @@ static void check(struct peer *peer, const unsigned char *got, size_t len)
         load_fill(sent, len, place->id);
         if (!load_matches(got, sent, len, &key))
             continue;
+        load_answered(key, place->sent_at);
         done(peer, place);
         load.datagrams++;
-        load.answers[key]++;
         return;
     }
     LOST(wrong, 0, "is a datagram that nobody waits for");

@@ -46,6 +46,15 @@ void load_lost(uint64_t *loss, const char *name, uint64_t id, const char *text)
         fprintf(stderr, "load: %s: number %llu %s\n", name, (unsigned long long)id, text);
 }
 
+void load_answered(int key, uint64_t began)
+{
+    uint64_t took = load_now() - began;
+
+    load.answers[key < 0 ? 0 : key]++;
+    if (took > load.slowest_ms)
+        load.slowest_ms = took;
+}
+
 void load_watch(struct watched *watched, int operation, uint32_t events)
 {
     struct epoll_event event = { .events = events, .data.ptr = watched };
@@ -163,8 +172,9 @@ static int report(void)
 {
     uint64_t lost = 0;
 
-    printf("streams=%llu datagrams=%llu held=%llu", (unsigned long long)load.streams,
-           (unsigned long long)load.datagrams, (unsigned long long)load.held);
+    printf("streams=%llu datagrams=%llu held=%llu slowest_ms=%llu",
+           (unsigned long long)load.streams, (unsigned long long)load.datagrams,
+           (unsigned long long)load.held, (unsigned long long)load.slowest_ms);
     for (size_t i = 0; i < load.key_count; i++)
         printf(" key%u=%llu", load.keys[i], (unsigned long long)load.answers[i]);
 #define LOSS_PRINT(name)                                                                           \

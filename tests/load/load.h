@@ -36,6 +36,7 @@ struct load {
     /* the report */
     uint64_t streams, datagrams, held;
     uint64_t answers[4]; /* by key */
+    uint64_t slowest_ms; /* of what was answered */
 #define LOSS_FIELD(name) uint64_t name;
     LOSSES(LOSS_FIELD)
 #undef LOSS_FIELD
@@ -51,6 +52,9 @@ _Noreturn void load_give_up(const char *what);
 /* Counts one more in *loss and says so on standard error. */
 void load_lost(uint64_t *loss, const char *name, uint64_t id, const char *text);
 #define LOST(name, id, text) load_lost(&load.name, #name, id, text)
+
+/* Notes an answer, and how long it took. */
+void load_answered(int key, uint64_t began);
 
 void load_watch(struct watched *watched, int operation, uint32_t events);
 

@@ -61,7 +61,7 @@ static void failed(struct stream *stream, int err)
 static void answered(struct stream *stream)
 {
     load.streams++;
-    load.answers[stream->key < 0 ? 0 : stream->key]++;
+    load_answered(stream->key, stream->began);
     if (!stream->ends) {
         struct linger linger = { .l_onoff = 1, .l_linger = 0 };
         setsockopt(stream->watched.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
