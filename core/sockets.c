@@ -19,7 +19,8 @@
  * unless we may go beyond. */
 #define DATAGRAM_BUFFER (4 << 20)
 
-/* A killed predecessor's workers may take a moment to be gone. For all endpoints together. */
+/* A killed predecessor's workers may take a moment to be gone. For all endpoints together, and at the start
+ * only: while it serves, the master waits for nothing. */
 #define RETRY_MS 20
 #define RETRIES 50
 
@@ -299,7 +300,7 @@ static int bind_service(struct sockets *sockets, const struct config *config, si
 int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
                  const struct sockets *previous, struct report *report)
 {
-    unsigned retries = RETRIES;
+    unsigned retries = previous == NULL ? RETRIES : 0;
     size_t room = config->endpoint_count + 1, where = 0;
     int err = 0;
 
