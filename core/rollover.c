@@ -166,7 +166,6 @@ static void era_ready(void *context)
 {
     struct era *era = context;
     struct rollover *rollover = era->rollover;
-    char text[64];
 
     generation_log_ready(&era->generation);
     if (era == rollover->serving) {
@@ -182,9 +181,20 @@ static void era_ready(void *context)
               (enum log_format)era->generation.config->server.log_format);
     sockets_retire(&rollover->draining->generation.sockets, false);
     supervisor_leave(rollover->draining->supervisor, false);
-    snprintf(text, sizeof text, "generation %u serves\n", era->generation.number);
     report_free(&rollover->report);
     rollover->setup.serving(rollover->setup.context, &era->generation);
+}
+
+/* Told only now: whoever connects after the answer gets the new generation, and never the old one. */
+static void era_deaf(void *context)
+{
+    const struct era *era = context;
+    struct rollover *rollover = era->rollover;
+    char text[64];
+
+    if (era != rollover->draining)
+        return;
+    snprintf(text, sizeof text, "generation %u serves\n", rollover->serving->generation.number);
     answer(rollover, true, text);
 }
 
@@ -242,6 +252,7 @@ static int start_era(struct era *era)
     const struct supervisor_events events = { .prepared = era_prepared,
                                               .ready = era_ready,
                                               .failed = era_failed,
+                                              .deaf = era_deaf,
                                               .gone = era_gone,
                                               .forked = era_forked,
                                               .context = era };

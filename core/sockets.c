@@ -19,7 +19,8 @@
  * unless we may go beyond. */
 #define DATAGRAM_BUFFER (4 << 20)
 
-/* A killed predecessor's workers may take a moment to be gone. For all endpoints together. */
+/* A killed predecessor's workers may take a moment to be gone. For all endpoints together, and at the start
+ * only: while it serves, the master waits for nothing. */
 #define RETRY_MS 20
 #define RETRIES 50
 
@@ -210,20 +211,23 @@ static int grow(struct listener *listener, size_t count, const struct place *pla
 
 /* ---- from one generation to the next ---- */
 
-/* Port 0 is the same endpoint only in the same service; which of several is told by their order. */
+/* Port 0 is the same endpoint only in the same service; which of several is told by their order. A port
+ * that is said is the same as one that the system chose before. */
 static bool same_endpoint(const struct bound_endpoint *before, const char *service_before,
                           const struct listen_config *now, const char *service_now)
 {
     const struct endpoint *a = &before->config->endpoint, *b = &now->endpoint;
+    uint16_t port =
+        b->address.port != 0 ? before->listener->endpoint.address.port : a->address.port;
 
     if (a->kind != b->kind || a->any != b->any)
         return false;
     if (a->kind == ENCHUFE_UNIX)
         return strcmp(a->path, b->path) == 0;
-    return a->address.family == b->address.family && a->address.port == b->address.port &&
+    return a->address.family == b->address.family && port == b->address.port &&
            a->address.scope == b->address.scope &&
            memcmp(a->address.ip, b->address.ip, sizeof a->address.ip) == 0 &&
-           (a->address.port != 0 || strcmp(service_before, service_now) == 0);
+           (port != 0 || strcmp(service_before, service_now) == 0);
 }
 
 static bool taken(const struct sockets *sockets, const struct listener *listener)
@@ -243,7 +247,7 @@ static struct listener *inherit(const struct sockets *previous, const struct soc
         size_t i = (*where + n) % previous->count;
         const struct bound_endpoint *before = &previous->items[i];
         if (!same_endpoint(before, before->config->place.section, listen, listen->place.section) ||
-            (listen->endpoint.address.port == 0 && taken(sockets, before->listener)))
+            (before->config->endpoint.address.port == 0 && taken(sockets, before->listener)))
             continue;
         *where = i + 1;
         return before->listener;
@@ -299,7 +303,7 @@ static int bind_service(struct sockets *sockets, const struct config *config, si
 int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
                  const struct sockets *previous, struct report *report)
 {
-    unsigned retries = RETRIES;
+    unsigned retries = previous == NULL ? RETRIES : 0;
     size_t room = config->endpoint_count + 1, where = 0;
     int err = 0;
 

@@ -37,6 +37,7 @@ struct post {
     uint64_t sent_before; /* what its services had sent when it was started */
     unsigned restarts;
     bool prepared, ready;
+    bool deaf;        /* leaves, and accepts no more */
     bool told;        /* it said itself why it fails */
     bool quarantined; /* one service, which crashed its worker before */
     char last_crash[160];
@@ -50,6 +51,7 @@ struct supervisor {
     bool open;                    /* workers may accept */
     bool failed;
     bool leaving;
+    bool was_deaf;
     uint64_t deadline;
     struct timer kill;
     struct loop_task check; /* whether all are prepared, ready or gone */
@@ -118,7 +120,7 @@ static void start_worker(struct post *post)
     struct worker_setup setup = supervisor_setup(supervisor->generation, &post->group, post->trace);
     int ends[2];
 
-    post->prepared = post->ready = post->told = false;
+    post->prepared = post->ready = post->deaf = post->told = false;
     post->started_at = clock_ms();
     post->sent_before = sent(post);
     trace_reset(post->trace);
@@ -257,14 +259,19 @@ static void check(struct loop_task *task)
 {
     struct supervisor *supervisor =
         (struct supervisor *)((char *)task - offsetof(struct supervisor, check));
-    bool prepared = true, ready = true, alive = false;
+    bool prepared = true, ready = true, deaf = true, alive = false;
 
     for (const struct post *post = supervisor->posts; post != NULL; post = post->next) {
         prepared = prepared && post->prepared;
         ready = ready && post->ready;
+        deaf = deaf && (post->deaf || post->pid == 0);
         alive = alive || post->pid != 0;
     }
     if (supervisor->leaving) {
+        if (deaf && !supervisor->was_deaf) {
+            supervisor->was_deaf = true;
+            supervisor->events.deaf(supervisor->events.context);
+        }
         if (!alive)
             supervisor->events.gone(supervisor->events.context);
     } else if (prepared && !supervisor->was_prepared) {
@@ -287,6 +294,8 @@ static void take_word(struct post *post, const struct channel_packet *packet)
     } else if (packet->type == CHANNEL_READY) {
         post->ready = true;
         timer_cancel(&supervisor->loop->timers, &post->patience);
+    } else if (packet->type == CHANNEL_DEAF) {
+        post->deaf = true;
     } else if (packet->type == CHANNEL_FAILED) {
         post->told = true;
         snprintf(post->last_crash, sizeof post->last_crash, "%.150s", packet->text);

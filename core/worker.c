@@ -34,6 +34,7 @@ struct worker {
     int spare; /* a descriptor to give up when one comes along from the master and none is left */
     uint64_t steps; /* of the current phase that loops have done */
     enum phase phase;
+    bool deaf;         /* the master was told that nothing new is accepted */
     uint64_t deadline; /* of DRAINING and QUITTING; 0: none */
     int status;        /* the exit status */
 };
@@ -227,6 +228,15 @@ static void count_steps(struct worker *worker)
         enter_quit(worker);
 }
 
+/* A loop without connections may be at its end already. */
+static bool all_deaf(const struct worker *worker)
+{
+    for (size_t i = 0; i < worker->loop_count; i++)
+        if (!worker->loops[i].deaf && !worker->loops[i].ended)
+            return false;
+    return true;
+}
+
 static bool all_ended(const struct worker *worker)
 {
     for (size_t i = 0; i < worker->loop_count; i++)
@@ -305,6 +315,10 @@ static int serve(struct worker *worker)
             return 0;
         if (worker->steps >= setup->loops)
             next_phase(worker);
+        if (worker->phase == DRAINING && !worker->deaf && all_deaf(worker)) {
+            worker->deaf = true;
+            channel_send(setup->channel, CHANNEL_DEAF, NULL, -1);
+        }
         int n = poll(fds, 4, wait_ms(worker));
         if (n < 0 && errno != EINTR)
             return -errno;
