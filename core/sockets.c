@@ -268,8 +268,7 @@ static int add_endpoint(struct sockets *sockets, const struct listen_config *lis
             return -ENOMEM;
         }
         listener->endpoint = listen->endpoint;
-        /* Binding a Unix socket leaves traces in the file system: not where all is for nothing. */
-        if (listen->endpoint.kind != ENCHUFE_UNIX || report->count == 0)
+        if (listen->endpoint.kind != ENCHUFE_UNIX)
             err = bind_listener(listener, retries, &listen->place, report);
     }
     listener->users++;
@@ -300,6 +299,19 @@ static int bind_service(struct sockets *sockets, const struct config *config, si
     return err;
 }
 
+/* Binding a Unix socket leaves traces in the file system: last, and not where all is for nothing. */
+static int bind_unix(struct sockets *sockets, unsigned *retries, struct report *report)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < sockets->count && report->count == 0; i++) {
+        struct listener *listener = sockets->items[i].listener;
+        if (listener->bound == 0)
+            err = bind_listener(listener, retries, &sockets->items[i].config->place, report);
+    }
+    return err;
+}
+
 int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
                  const struct sockets *previous, struct report *report)
 {
@@ -320,7 +332,8 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
         if (failed != 0)
             err = failed;
     }
-    return err;
+    int failed = bind_unix(sockets, &retries, report);
+    return failed != 0 ? failed : err;
 }
 
 /* ---- opening and closing ---- */
