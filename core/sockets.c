@@ -180,7 +180,7 @@ static int bind_listener(struct listener *listener, unsigned *retries, const str
         return fd;
     listener->fds[listener->fd_count++] = fd;
     listener->bound = 1;
-    listener->shared = listener->created_path = listener->endpoint.kind == ENCHUFE_UNIX;
+    listener->created_path = listener->endpoint.kind == ENCHUFE_UNIX;
     return 0;
 }
 
@@ -268,6 +268,7 @@ static int add_endpoint(struct sockets *sockets, const struct listen_config *lis
             return -ENOMEM;
         }
         listener->endpoint = listen->endpoint;
+        listener->shared = listen->endpoint.kind == ENCHUFE_UNIX;
         if (listen->endpoint.kind != ENCHUFE_UNIX)
             err = bind_listener(listener, retries, &listen->place, report);
     }
@@ -315,7 +316,7 @@ static int bind_unix(struct sockets *sockets, unsigned *retries, struct report *
 int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
                  const struct sockets *previous, struct report *report)
 {
-    unsigned retries = previous == NULL ? RETRIES : 0;
+    unsigned retries = previous == NULL || previous->count == 0 ? RETRIES : 0;
     size_t room = config->endpoint_count + 1, where = 0;
     int err = 0;
 
