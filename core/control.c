@@ -233,8 +233,7 @@ static void control_ready(struct loop_source *source, uint32_t events)
     (void)events;
     if (fd < 0)
         return;
-    bool welcome =
-        may_command(fd) && (control->client_count < CLIENTS_MAX || make_room(control));
+    bool welcome = may_command(fd) && (control->client_count < CLIENTS_MAX || make_room(control));
     struct client *client = calloc(1, sizeof *client);
     if (client == NULL || !welcome) {
         close(fd);
@@ -262,7 +261,8 @@ static int bind_socket(const char *path)
         return -errno;
     strncpy(address.sun_path, path, sizeof address.sun_path - 1);
     mode_t before = umask(0177);
-    int failed = bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, CLIENTS_MAX) != 0;
+    int failed =
+        bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, CLIENTS_MAX) != 0;
     int err = errno;
     umask(before);
     if (failed) {
