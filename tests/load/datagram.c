@@ -25,7 +25,7 @@ struct peer {
 };
 
 static struct peer peers[SOCKETS];
-static size_t peer_count, waiting_count;
+static size_t waiting_count;
 static uint64_t last_id;
 
 static size_t length_of(uint64_t id)
@@ -35,7 +35,7 @@ static size_t length_of(uint64_t id)
 
 static bool may_send(void)
 {
-    return !load.pausing && (!load.ending || load.datagrams < load.datagrams_wanted);
+    return !load.ending || (load.datagrams < load.datagrams_wanted && load.lost == 0);
 }
 
 static void send_one(struct peer *peer, struct pending *place)
@@ -118,15 +118,8 @@ static void ready(struct watched *watched, uint32_t events)
     fill_window(peer);
 }
 
-void datagram_go_on(void)
-{
-    for (size_t i = 0; i < peer_count; i++)
-        fill_window(&peers[i]);
-}
-
 void datagram_start(void)
 {
-    peer_count = SOCKETS;
     for (size_t i = 0; i < SOCKETS; i++) {
         peers[i].watched.fd = -1;
         renew(&peers[i]);
@@ -141,7 +134,7 @@ size_t datagram_open(void)
 
 void datagram_check_deadlines(uint64_t now)
 {
-    for (size_t p = 0; p < peer_count; p++) {
+    for (size_t p = 0; p < SOCKETS; p++) {
         for (size_t i = 0; i < WINDOW; i++) {
             struct pending *place = &peers[p].window[i];
             if (place->sent_at == 0 || now < place->sent_at + load.deadline_ms)

@@ -39,10 +39,8 @@ void load_give_up(const char *what)
 
 void load_lost(uint64_t *loss, const char *name, uint64_t id, const char *text)
 {
-    static unsigned said;
-
     ++*loss;
-    if (said++ < SAID_MAX)
+    if (load.lost++ < SAID_MAX)
         fprintf(stderr, "load: %s: number %llu %s\n", name, (unsigned long long)id, text);
 }
 
@@ -91,52 +89,28 @@ bool load_matches(const unsigned char *got, const unsigned char *sent, size_t le
 
 /* ---- the program ---- */
 
-static void obey(const char *line)
-{
-    if (strcmp(line, "pause\n") == 0) {
-        load.pausing = true;
-    } else if (strcmp(line, "go\n") == 0) {
-        load.pausing = false;
-        stream_go_on();
-        datagram_go_on();
-    }
-}
-
-/* Commands come one at a time, each after the answer to the one before. */
 static void input_ready(struct watched *watched, uint32_t events)
 {
-    char line[64];
-    ssize_t n = read(watched->fd, line, sizeof line - 1);
+    char bytes[64];
 
     (void)events;
-    if (n > 0) {
-        line[n] = '\0';
-        obey(line);
+    if (read(watched->fd, bytes, sizeof bytes) > 0)
         return;
-    }
     load_watch(watched, EPOLL_CTL_DEL, 0);
     load.ending = true;
-    if (load.pausing)
-        obey("go\n");
 }
 
 static bool enough(void)
 {
-    return load.ending && load.streams >= load.streams_wanted &&
-           load.datagrams >= load.datagrams_wanted;
-}
-
-static void say(const char *word)
-{
-    puts(word);
-    fflush(stdout);
+    return load.ending && (load.lost != 0 || (load.streams >= load.streams_wanted &&
+                                              load.datagrams >= load.datagrams_wanted));
 }
 
 static void serve(void)
 {
     struct epoll_event events[256];
     uint64_t next_sweep = 0;
-    bool started = false, paused = false;
+    bool started = false;
 
     while (!enough() || stream_open() + datagram_open() != 0) {
         int n = epoll_wait(load.epoll, events, 256, SWEEP_MS);
@@ -147,11 +121,9 @@ static void serve(void)
         if (!started && (load.streams != 0 || load.tcp.sin_port == 0) &&
             (load.datagrams != 0 || load.udp.sin_port == 0)) {
             started = true;
-            say("started");
+            puts("started");
+            fflush(stdout);
         }
-        if (load.pausing && !paused && stream_open() + datagram_open() == 0)
-            say("paused");
-        paused = load.pausing && stream_open() + datagram_open() == 0;
         if (load_now() >= next_sweep) {
             next_sweep = load_now() + SWEEP_MS;
             stream_check_deadlines(load_now());
@@ -170,20 +142,16 @@ static struct sockaddr_in local_port(const char *text)
 
 static int report(void)
 {
-    uint64_t lost = 0;
-
     printf("streams=%llu datagrams=%llu held=%llu slowest_ms=%llu",
            (unsigned long long)load.streams, (unsigned long long)load.datagrams,
            (unsigned long long)load.held, (unsigned long long)load.slowest_ms);
     for (size_t i = 0; i < load.key_count; i++)
         printf(" key%u=%llu", load.keys[i], (unsigned long long)load.answers[i]);
-#define LOSS_PRINT(name)                                                                           \
-    printf(" " #name "=%llu", (unsigned long long)load.name);                                      \
-    lost += load.name;
+#define LOSS_PRINT(name) printf(" " #name "=%llu", (unsigned long long)load.name);
     LOSSES(LOSS_PRINT)
 #undef LOSS_PRINT
     putchar('\n');
-    return lost != 0;
+    return load.lost != 0;
 }
 
 int main(int argc, char **argv)

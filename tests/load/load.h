@@ -29,14 +29,14 @@ struct load {
     struct sockaddr_in tcp, udp; /* port 0: none */
     uint64_t deadline_ms;        /* of an answer */
     uint64_t streams_wanted, datagrams_wanted;
-    bool ending; /* no more is begun */
-    bool pausing;
+    bool ending;      /* no more is begun */
     unsigned keys[4]; /* what versions of the plugin exclusive-or their answers with */
     size_t key_count;
     /* the report */
     uint64_t streams, datagrams, held;
     uint64_t answers[4]; /* by key */
     uint64_t slowest_ms; /* of what was answered */
+    uint64_t lost;       /* in all */
 #define LOSS_FIELD(name) uint64_t name;
     LOSSES(LOSS_FIELD)
 #undef LOSS_FIELD
@@ -69,13 +69,11 @@ bool load_matches(const unsigned char *got, const unsigned char *sent, size_t le
 void stream_start(size_t parallel);
 size_t stream_open(void);
 void stream_check_deadlines(uint64_t now);
-void stream_go_on(void);
 
 /* Datagrams on several sockets, each with few unanswered ones, so that no queue of the system overflows. */
 void datagram_start(void);
 size_t datagram_open(void);
 void datagram_check_deadlines(uint64_t now);
-void datagram_go_on(void);
 
 /* Connections that stay: asked at the beginning, now and then, and at the end. */
 void held_open(size_t count);

@@ -30,7 +30,7 @@ static void begin(struct stream *stream);
 
 static bool may_begin(void)
 {
-    return !load.pausing && (!load.ending || load.streams < load.streams_wanted);
+    return !load.ending || (load.streams < load.streams_wanted && load.lost == 0);
 }
 
 static void end(struct stream *stream)
@@ -149,13 +149,6 @@ static void begin(struct stream *stream)
         load_give_up("no port is left");
     /* A failure is told by epoll as well, so that places do not begin each other endlessly. */
     load_watch(&stream->watched, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
-}
-
-void stream_go_on(void)
-{
-    for (size_t i = 0; i < stream_count; i++)
-        if (streams[i].watched.fd < 0 && may_begin())
-            begin(&streams[i]);
 }
 
 void stream_start(size_t parallel)

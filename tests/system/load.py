@@ -55,18 +55,6 @@ class Load:
         assert not lost and self.process.returncode == 0, f"lost: {lost}\n{out}{err}"
         assert self.counts["held"] == self.held, self.counts
 
-    def pause(self):
-        """Everything that was begun is answered; nothing more is begun until go()."""
-        self._command("pause")
-        self._expect("paused")
-
-    def go(self):
-        self._command("go")
-
-    def _command(self, word):
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
-
     def _expect(self, word):
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)

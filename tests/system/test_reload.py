@@ -28,7 +28,7 @@ def each_reload(server, name="echo"):
     for number in range(RELOADS):
         wanted = MESSAGES * number // RELOADS
         wait_until(lambda wanted=wanted: server.service_status(name)["opened"] >= wanted,
-                   f"{wanted} connections were opened", 600 * SLOWER)
+                   f"{wanted} connections were opened", soak(1, 20) * DEADLINE)
         yield number
 
 
