@@ -366,6 +366,15 @@ void sockets_retire(struct sockets *sockets, bool all)
             sockets->gone[i] = 1;
 }
 
+void sockets_retire_list(struct sockets *sockets, const char *list)
+{
+    char *end;
+
+    for (unsigned long i; (i = strtoul(list, &end, 10)), end != list; list = end)
+        if (i < sockets->count)
+            sockets->gone[i] = 1;
+}
+
 void sockets_give(struct sockets *sockets)
 {
     for (size_t i = 0; i < sockets->count; i++)

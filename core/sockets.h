@@ -47,6 +47,9 @@ int sockets_open(struct sockets *sockets, const struct config *config, struct re
 /* Marks those that no other generation uses, or with all set every one, as gone. */
 void sockets_retire(struct sockets *sockets, bool all);
 
+/* Marks those whose indexes are in the list, numbers and blanks, as gone. */
+void sockets_retire_list(struct sockets *sockets, const char *list);
+
 /* Another server has them now: no file is removed when they are closed here. */
 void sockets_give(struct sockets *sockets);
 
