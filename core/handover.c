@@ -1,7 +1,7 @@
 /* Reading and writing what is handed over.
  *
  * The table is text: the control socket's descriptor or -1, and then a line for each endpoint of the
- * serving generation, `REAL-PORT CREATED-PATH SHARED FD[,FD...] SERVICE ENDPOINT`. The endpoint is as
+ * serving generation, `REAL-PORT CREATED-PATH SHARED FOREIGN FD[,FD...] SERVICE ENDPOINT`. The endpoint is as
  * configured, and last, because paths may have blanks. */
 #include "handover.h"
 #include "log.h"
@@ -112,7 +112,7 @@ static int take_listen_fd(struct handover *handover, int fd, const char *name)
     bound->listener->fds[0] = fd;
     bound->listener->fd_count = bound->listener->bound = 1;
     /* Whether the system lets us bind others beside it depends on who bound it: the loops share it. */
-    bound->listener->shared = true;
+    bound->listener->shared = bound->listener->foreign = true;
     return 0;
 }
 
@@ -167,17 +167,17 @@ static int take_fds(struct listener *listener, char *list)
 
 static int take_socket(struct handover *handover, size_t place, char *line)
 {
-    char *words[5], *rest = line;
+    char *words[6], *rest = line;
     struct endpoint_list list = { .items = NULL };
     struct bound_endpoint *bound = NULL;
     char error[ENDPOINT_ERROR];
     int err = 0;
 
-    if (split(&rest, words, 5) < 5 || rest == NULL)
+    if (split(&rest, words, 6) < 6 || rest == NULL)
         return 0;
     if (endpoint_parse(rest, "/", &list, error) == 0 && list.count == 1) {
-        bound = add(handover, words[4], list.items, 1);
-        err = bound != NULL ? take_fds(bound->listener, words[3]) : -ENOMEM;
+        bound = add(handover, words[5], list.items, 1);
+        err = bound != NULL ? take_fds(bound->listener, words[4]) : -ENOMEM;
     }
     endpoint_list_free(&list);
     if (bound == NULL)
@@ -186,6 +186,7 @@ static int take_socket(struct handover *handover, size_t place, char *line)
     bound->listener->endpoint.address.port = (uint16_t)atoi(words[0]);
     bound->listener->created_path = atoi(words[1]) != 0;
     bound->listener->shared = atoi(words[2]) != 0;
+    bound->listener->foreign = atoi(words[3]) != 0;
     return err;
 }
 
@@ -300,8 +301,8 @@ int handover_make(const struct sockets *sockets, const struct config *config, in
     for (size_t i = 0; i < sockets->count; i++) {
         const struct bound_endpoint *bound = &sockets->items[i];
         const struct listener *listener = bound->listener;
-        fprintf(table, "%u %d %d ", listener->endpoint.address.port, listener->created_path,
-                listener->shared);
+        fprintf(table, "%u %d %d %d ", listener->endpoint.address.port, listener->created_path,
+                listener->shared, listener->foreign);
         for (size_t n = 0; n < listener->bound; n++) {
             fprintf(table, "%s%d", n != 0 ? "," : "", listener->fds[n]);
             close_on_exec(listener->fds[n], false);
