@@ -35,7 +35,7 @@ struct control {
     struct loop *loop;
     struct rollover *rollover;
     struct control_orders orders;
-    bool given; /* to another server */
+    bool given; /* another server's: no longer ours, or not yet */
     struct client *clients;
     size_t client_count;
     uint64_t opened_at;
@@ -315,6 +315,7 @@ struct control *control_open(const char *path, int inherited, struct loop *loop,
     *control = (struct control){ .source = { .fd = -1, .ready = control_ready },
                                  .loop = loop,
                                  .orders = *orders,
+                                 .given = inherited >= 0,
                                  .opened_at = clock_ms() };
     if (inherited >= 0)
         adopt(control, inherited);
@@ -347,6 +348,15 @@ void control_serve(struct control *control, struct rollover *rollover)
     if (control == NULL)
         return;
     control->rollover = rollover;
+    if (!control->given)
+        loop_watch(control->loop, &control->source, EPOLLIN);
+}
+
+void control_take(struct control *control)
+{
+    if (control == NULL || !control->given)
+        return;
+    control->given = false;
     loop_watch(control->loop, &control->source, EPOLLIN);
 }
 

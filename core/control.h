@@ -29,8 +29,12 @@ struct control_orders {
 struct control *control_open(const char *path, int inherited, struct loop *loop,
                              const struct control_orders *orders);
 
-/* Answers from now on. */
+/* Answers from now on; with a socket that was handed over only after control_take(), because until then the
+ * server before still answers. */
 void control_serve(struct control *control, struct rollover *rollover);
+
+/* The server before is done with the socket. */
+void control_take(struct control *control);
 
 /* Its descriptor, to be handed over; -1 without a socket. */
 int control_fd(const struct control *control);

@@ -1,7 +1,8 @@
 /* Reading and writing what is handed over.
  *
- * The table is text, a line each: `control FD`, or
- * `socket SERVICE CONFIGURED REAL-PORT CREATED-PATH SHARED FD...`. */
+ * The table is text: the control socket's descriptor or -1, and then a line for each endpoint of the
+ * serving generation, `REAL-PORT CREATED-PATH SHARED FOREIGN FD[,FD...] SERVICE ENDPOINT`. The endpoint is as
+ * configured, and last, because paths may have blanks. */
 #include "handover.h"
 #include "log.h"
 #include <errno.h>
@@ -111,7 +112,7 @@ static int take_listen_fd(struct handover *handover, int fd, const char *name)
     bound->listener->fds[0] = fd;
     bound->listener->fd_count = bound->listener->bound = 1;
     /* Whether the system lets us bind others beside it depends on who bound it: the loops share it. */
-    bound->listener->shared = true;
+    bound->listener->shared = bound->listener->foreign = true;
     return 0;
 }
 
@@ -135,43 +136,58 @@ static int take_listen_fds(struct handover *handover)
 
 /* ---- from the server before ---- */
 
-static int take_line(struct handover *handover, char *line)
+/* Returns how many words were taken from the start of the line, which *rest is behind. */
+static size_t split(char **rest, char *words[], size_t count)
 {
-    char *rest = NULL, *words[6];
-    struct endpoint_list list = { .items = NULL };
-    char error[ENDPOINT_ERROR];
-    size_t fds = 0;
+    size_t n = 0;
 
-    for (size_t i = 0; i < 6; i++) {
-        words[i] = strtok_r(i == 0 ? line : NULL, " \n", &rest);
-        if (words[i] == NULL)
-            return 0;
-        if (i == 1 && strcmp(words[0], "control") == 0) {
-            handover->control = atoi(words[1]);
-            close_on_exec(handover->control, true);
-            return 0;
-        }
-    }
-    for (const char *c = rest; c != NULL && *c != '\0'; c++)
-        fds += *c == ' ';
-    if (endpoint_parse(words[2], "/", &list, error) != 0 || list.count != 1) {
-        endpoint_list_free(&list);
-        return 0;
-    }
-    struct bound_endpoint *bound = add(handover, words[1], list.items, fds + 1);
-    endpoint_list_free(&list);
-    if (bound == NULL)
+    (*rest)[strcspn(*rest, "\n")] = '\0';
+    while (n < count && *rest != NULL)
+        words[n++] = strsep(rest, " ");
+    return n;
+}
+
+static int take_fds(struct listener *listener, char *list)
+{
+    size_t count = 1;
+
+    for (const char *c = list; *c != '\0'; c++)
+        count += *c == ',';
+    free(listener->fds);
+    listener->fds = calloc(count, sizeof *listener->fds);
+    if (listener->fds == NULL)
         return -ENOMEM;
-    struct listener *listener = bound->listener;
-    listener->endpoint.address.port = (uint16_t)atoi(words[3]);
-    listener->created_path = atoi(words[4]) != 0;
-    listener->shared = atoi(words[5]) != 0;
-    for (char *word; (word = strtok_r(NULL, " \n", &rest)) != NULL;) {
+    for (char *word; (word = strsep(&list, ",")) != NULL;) {
         listener->fds[listener->fd_count++] = atoi(word);
         close_on_exec(atoi(word), true);
     }
     listener->bound = listener->fd_count;
     return 0;
+}
+
+static int take_socket(struct handover *handover, size_t place, char *line)
+{
+    char *words[6], *rest = line;
+    struct endpoint_list list = { .items = NULL };
+    struct bound_endpoint *bound = NULL;
+    char error[ENDPOINT_ERROR];
+    int err = 0;
+
+    if (split(&rest, words, 6) < 6 || rest == NULL)
+        return 0;
+    if (endpoint_parse(rest, "/", &list, error) == 0 && list.count == 1) {
+        bound = add(handover, words[5], list.items, 1);
+        err = bound != NULL ? take_fds(bound->listener, words[4]) : -ENOMEM;
+    }
+    endpoint_list_free(&list);
+    if (bound == NULL)
+        return err;
+    bound->service = place;
+    bound->listener->endpoint.address.port = (uint16_t)atoi(words[0]);
+    bound->listener->created_path = atoi(words[1]) != 0;
+    bound->listener->shared = atoi(words[2]) != 0;
+    bound->listener->foreign = atoi(words[3]) != 0;
+    return err;
 }
 
 static int take_table(struct handover *handover)
@@ -187,8 +203,10 @@ static int take_table(struct handover *handover)
     if (table == NULL)
         return 0;
     rewind(table);
-    while (err == 0 && getline(&line, &size, table) > 0)
-        err = take_line(handover, line);
+    if (getline(&line, &size, table) > 0 && (handover->control = atoi(line)) >= 0)
+        close_on_exec(handover->control, true);
+    for (size_t place = 0; err == 0 && getline(&line, &size, table) > 0; place++)
+        err = take_socket(handover, place, line);
     free(line);
     fclose(table);
     return err;
@@ -202,37 +220,65 @@ int handover_take(struct handover *handover)
     return err != 0 ? err : take_table(handover);
 }
 
-void handover_ready(struct handover *handover)
+void handover_fail(const struct handover *handover, struct report *report)
 {
-    if (handover->ready < 0)
+    FILE *out = handover->ready >= 0 ? fdopen(dup(handover->ready), "w") : NULL;
+
+    if (out == NULL)
         return;
-    (void)!write(handover->ready, "ready\n", 6);
-    close(handover->ready);
-    handover->ready = -1;
+    report_print(report, out);
+    fclose(out);
+}
+
+void handover_forked(struct handover *handover, const struct sockets *keep)
+{
+    sockets_close_others(&handover->sockets, keep);
+    if (handover->ready >= 0)
+        close(handover->ready);
+}
+
+/* Those that only the handover itself still uses; `service` is their place with the server before. */
+static void tell_unused(const struct handover *handover, FILE *out)
+{
+    char text[ENDPOINT_TEXT];
+
+    for (size_t i = 0; i < handover->sockets.count; i++) {
+        const struct bound_endpoint *bound = &handover->sockets.items[i];
+        if (bound->listener->users != 1)
+            continue;
+        log_event(ENCHUFE_LOG_WARNING, "an inherited socket is not used",
+                  LOG_STR("service", bound->config->place.section),
+                  LOG_STR("endpoint", endpoint_format(&bound->listener->endpoint, text)));
+        fprintf(out, " %zu", bound->service);
+    }
 }
 
 void handover_end(struct handover *handover, bool good)
 {
-    if (!good)
+    char *word = NULL;
+    size_t len = 0;
+    FILE *out = good ? open_memstream(&word, &len) : NULL;
+
+    if (out != NULL) {
+        fputs(HANDOVER_WORD, out);
+        tell_unused(handover, out);
+        fputc('\n', out);
+        fclose(out);
+    }
+    if (out == NULL)
         sockets_give(&handover->sockets);
     for (size_t i = 0; i < handover->sockets.count; i++) {
-        struct bound_endpoint *bound = &handover->sockets.items[i];
-        char text[ENDPOINT_TEXT];
-        if (good && bound->listener->users == 1)
-            log_event(ENCHUFE_LOG_WARNING, "an inherited socket is not used",
-                      LOG_STR("service", bound->config->place.section),
-                      LOG_STR("endpoint", endpoint_format(&bound->listener->endpoint, text)));
-        free((void *)bound->config->place.section);
-        free((void *)bound->config);
+        const struct listen_config *config = handover->sockets.items[i].config;
+        free((void *)config->place.section);
+        free((void *)config);
     }
     sockets_close(&handover->sockets);
-}
-
-void handover_close(struct handover *handover)
-{
-    if (handover->ready >= 0)
+    if (word != NULL && handover->ready >= 0) {
+        (void)!write(handover->ready, word, len);
         close(handover->ready);
-    handover->ready = -1;
+        handover->ready = -1;
+    }
+    free(word);
 }
 
 /* ---- to the server after ---- */
@@ -249,21 +295,20 @@ int handover_make(const struct sockets *sockets, const struct config *config, in
             close(fd);
         return -err;
     }
-    if (control >= 0) {
-        fprintf(table, "control %d\n", control);
+    fprintf(table, "%d\n", control);
+    if (control >= 0)
         close_on_exec(control, false);
-    }
     for (size_t i = 0; i < sockets->count; i++) {
         const struct bound_endpoint *bound = &sockets->items[i];
         const struct listener *listener = bound->listener;
-        fprintf(table, "socket %s %s %u %d %d", config->services[bound->service].name,
-                endpoint_format(&bound->config->endpoint, text), listener->endpoint.address.port,
-                listener->created_path, listener->shared);
+        fprintf(table, "%u %d %d %d ", listener->endpoint.address.port, listener->created_path,
+                listener->shared, listener->foreign);
         for (size_t n = 0; n < listener->bound; n++) {
-            fprintf(table, " %d", listener->fds[n]);
+            fprintf(table, "%s%d", n != 0 ? "," : "", listener->fds[n]);
             close_on_exec(listener->fds[n], false);
         }
-        fputc('\n', table);
+        fprintf(table, " %s %s\n", config->services[bound->service].name,
+                endpoint_format(&bound->config->endpoint, text));
     }
     int failed = fclose(table);
     if (failed) {

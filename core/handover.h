@@ -7,7 +7,11 @@
 
 /* Environment variables between a server and the one that replaces it. */
 #define HANDOVER_SOCKETS "ENCHUFE_HANDOVER" /* the descriptor of a memory file with the table */
-#define HANDOVER_READY "ENCHUFE_READY"      /* the descriptor of a pipe to say `ready` on */
+#define HANDOVER_READY "ENCHUFE_READY"      /* the descriptor of a pipe to the old server */
+
+/* What is said on the pipe when the new server serves, before the list of sockets that it does not want;
+ * anything else is why it does not. The end without the word: it failed. */
+#define HANDOVER_WORD "ready"
 
 struct handover {
     struct sockets sockets; /* what was handed over; each has one user, the handover itself */
@@ -16,19 +20,19 @@ struct handover {
 };
 
 /* Takes what the environment says, and takes it out of the environment. What cannot be used is told in
- * the log. Returns 0 or -ENOMEM; handover_end() and
- * handover_close() are due in both cases. */
+ * the log. Returns 0 or -ENOMEM; handover_end() is due in both cases. */
 int handover_take(struct handover *handover);
 
-/* The first generation has its sockets: what it did not take over is closed. With good not set it does not
- * come up: then the files of Unix sockets are still the other server's, and stay. */
+/* Tells the server before this one why this one will not come up. */
+void handover_fail(const struct handover *handover, struct report *report);
+
+/* In a process forked from the master: closes what is not in `keep`. */
+void handover_forked(struct handover *handover, const struct sockets *keep);
+
+/* Up to here everything may still be the other server's alone, so nothing is shut or removed. With good,
+ * the first generation serves: what it did not take over is closed, and the server before may leave. Later
+ * calls do nothing. */
 void handover_end(struct handover *handover, bool good);
-
-/* At the end of the server: closes the pipe to the one before, if it was not told. */
-void handover_close(struct handover *handover);
-
-/* Tells the server before this one that it may leave. */
-void handover_ready(struct handover *handover);
 
 /* Writes the table for a program that is about to be executed. Returns the memory file, or -errno; it and
  * the sockets in it are not closed by the exec. */

@@ -176,14 +176,13 @@ static int run(const char *file, const struct arguments *arguments)
         const struct server_config *server = &generation.config->server;
         log_setup(server->log_level, (enum log_format)server->log_format);
         log_descriptor_limit(before, limit.rlim_cur, server->max_connections);
-        handover_end(&handover, true);
         status = master_run(&setup, &generation);
     } else {
-        handover_end(&handover, false);
+        handover_fail(&handover, &report);
         report_print(&report, stderr);
     }
-    handover_close(&handover);
     generation_free(&generation);
+    handover_end(&handover, false);
     report_free(&report);
     log_sink_close();
     return status;

@@ -31,22 +31,11 @@ struct master {
     struct loop_source signals;
     struct timer log_check;
     const char *log; /* as server_config.log says */
+    bool up;       /* a generation has served */
+    bool replaced; /* by another server */
     bool leaving;
     int status; /* the exit status */
 };
-
-static void leave(void *context, bool at_once)
-{
-    struct master *master = context;
-
-    /* The second order to drain is impatience. */
-    at_once = at_once || master->leaving;
-    master->leaving = true;
-    log_event(ENCHUFE_LOG_INFO, at_once ? "ending" : "draining", LOG_NUM("pid", getpid()));
-    notify_stopping();
-    upgrade_abandon(&master->upgrade);
-    rollover_leave(master->rollover, at_once);
-}
 
 /* ---- a new binary ---- */
 
@@ -54,46 +43,64 @@ static void answer_upgrade(struct master *master, bool good, const char *text)
 {
     struct reload_waiter *waiter = master->upgrade_waiter;
 
-    char line[256];
-
     master->upgrade_waiter = NULL;
-    snprintf(line, sizeof line, "%s\n", text);
     if (waiter != NULL)
-        waiter->done(waiter, good, line);
+        waiter->done(waiter, good, text);
 }
 
 static void upgraded(void *context, bool good, pid_t pid, const char *text)
 {
     struct master *master = context;
 
-    if (good) {
-        log_event(ENCHUFE_LOG_INFO, "a new server has taken over", LOG_INT("pid", pid));
-        notify_main_pid(pid);
-        notify_watchdog_stop(master->loop);
-        control_give(master->control);
-        master->leaving = true;
-        rollover_hand_over(master->rollover);
-    } else {
+    if (!good) {
         log_event(ENCHUFE_LOG_ERROR, "upgrade failed", LOG_STR("error", text));
+        answer_upgrade(master, false, text);
+        rollover_hold(master->rollover, false);
+        return;
     }
-    answer_upgrade(master, good, text);
+    log_event(ENCHUFE_LOG_INFO, "a new server has taken over", LOG_INT("pid", pid));
+    notify_main_pid(pid);
+    notify_watchdog_stop(master->loop);
+    control_give(master->control);
+    master->leaving = master->replaced = true;
+    if (rollover_hand_over(master->rollover, text))
+        kill(pid, SIGHUP);
+    answer_upgrade(master, true, "the new server serves\n");
+}
+
+/* One change at a time: each of them decides about the same sockets. */
+static const char *why_not_upgrade(const struct master *master)
+{
+    if (master->leaving)
+        return "the server is leaving";
+    if (!master->up)
+        return "the server is not up yet";
+    if (master->upgrade.pid != 0)
+        return "an upgrade is under way";
+    return rollover_is_reloading(master->rollover) ? "a reload is under way" : NULL;
 }
 
 static void upgrade(void *context, struct reload_waiter *waiter)
 {
     struct master *master = context;
     const struct generation *serving = rollover_serving(master->rollover);
-    int err = -EALREADY;
+    const char *wrong = why_not_upgrade(master);
+    int err;
 
-    if (!master->leaving && serving != NULL && master->upgrade_waiter == NULL)
-        err = upgrade_begin(&master->upgrade, &serving->sockets, serving->config,
-                            control_fd(master->control));
-    if (err == 0) {
+    if (wrong == NULL && (err = upgrade_begin(&master->upgrade, &serving->sockets, serving->config,
+                                              control_fd(master->control))) != 0)
+        wrong = strerror(-err);
+    if (wrong == NULL) {
         log_event(ENCHUFE_LOG_INFO, "upgrading", LOG_STR("program", master->setup->program));
+        rollover_hold(master->rollover, true);
         master->upgrade_waiter = waiter;
-    } else if (waiter != NULL) {
-        waiter->done(waiter, false,
-                     master->leaving ? "the server is leaving\n" : "an upgrade is under way\n");
+        return;
+    }
+    log_event(ENCHUFE_LOG_ERROR, "no upgrade", LOG_STR("error", wrong));
+    if (waiter != NULL) {
+        char line[128];
+        snprintf(line, sizeof line, "%s\n", wrong);
+        waiter->done(waiter, false, line);
     }
 }
 
@@ -103,6 +110,24 @@ static void forget_upgrade(void *context, struct reload_waiter *waiter)
 
     if (master->upgrade_waiter == waiter)
         master->upgrade_waiter = NULL;
+}
+
+/* ---- the end ---- */
+
+static void leave(void *context, bool at_once)
+{
+    struct master *master = context;
+
+    /* The second order to drain is impatience; and before anybody was served, sockets may be another
+     * server's still, which those who drain would shut. */
+    at_once = at_once || master->leaving || !master->up;
+    master->leaving = true;
+    log_event(ENCHUFE_LOG_INFO, at_once ? "ending" : "draining", LOG_NUM("pid", getpid()));
+    if (!master->replaced)
+        notify_stopping();
+    upgrade_abandon(&master->upgrade);
+    answer_upgrade(master, false, "the server is leaving\n");
+    rollover_leave(master->rollover, at_once);
 }
 
 /* ---- signals ---- */
@@ -208,7 +233,11 @@ static void generation_serves(void *context, const struct generation *generation
         watch_free(master->watch);
         master->watch = NULL;
     }
-    handover_ready(master->setup->handover);
+    if (!master->up) {
+        master->up = true;
+        handover_end(master->setup->handover, true);
+        control_take(master->control);
+    }
     notify_ready();
 }
 
@@ -232,6 +261,7 @@ static void process_is_forked(void *context)
     struct master *master = context;
 
     control_forked(master->control);
+    handover_forked(master->setup->handover, &rollover_serving(master->rollover)->sockets);
     watch_forked(master->watch);
     close(master->signals.fd);
 }
@@ -324,6 +354,7 @@ static int run_debug(struct master *master, struct generation *generation)
     setup.context = generation;
     if (sockets_open(&generation->sockets, generation->config, &report) == 0) {
         sockets_retire(&generation->sockets, true);
+        handover_end(master->setup->handover, true);
         status = worker_run(&setup);
     }
     report_print(&report, stderr);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct {
@@ -67,8 +68,12 @@ void notify_ready(void)
 void notify_reloading(void)
 {
     char text[64];
-    /* The manager compares it with the time of its own request. */
-    snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_ms() * 1000);
+    struct timespec now;
+
+    /* The manager compares it with the time of its own request, so rounding down would make it too old. */
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+             (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
     tell(text);
 }
 

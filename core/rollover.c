@@ -32,6 +32,8 @@ struct rollover {
     unsigned last_number;
     bool wanted;  /* a reload is due when nothing is in its way */
     bool started; /* the first generation serves */
+    bool held;    /* an upgrade is under way: none begins */
+    bool given;   /* to another server: the sockets are not ours to shut */
     bool leaving;
     struct loop_task begin; /* the reload that is wanted */
     /* of the reload under way */
@@ -291,7 +293,7 @@ static void begin(struct loop_task *task)
         (struct rollover *)((char *)task - offsetof(struct rollover, begin));
     struct era *era;
 
-    if (rollover->leaving || !rollover->started || under_way(rollover) ||
+    if (rollover->leaving || rollover->held || !rollover->started || under_way(rollover) ||
         rollover->draining != NULL)
         return; /* again when that is over */
     rollover->wanted = false;
@@ -350,6 +352,8 @@ void rollover_reload(struct rollover *rollover, struct reload_waiter *waiter)
     if (rollover->draining != NULL)
         log_event(ENCHUFE_LOG_INFO, "reload waits until the last generation has drained",
                   LOG_NUM("generation", rollover->draining->generation.number));
+    if (rollover->held)
+        log_event(ENCHUFE_LOG_INFO, "reload waits until the upgrade is over");
     go_on(rollover);
 }
 
@@ -367,13 +371,13 @@ void rollover_forget(struct rollover *rollover, struct reload_waiter *waiter)
 
 /* ---- the rest ---- */
 
-static void refuse_waiters(struct rollover *rollover)
+static void refuse_waiters(struct rollover *rollover, const char *text)
 {
     rollover->leaving = true;
-    answer(rollover, false, "the server is leaving\n");
+    answer(rollover, false, text);
     rollover->waiters = rollover->later;
     rollover->later = NULL;
-    answer(rollover, false, "the server is leaving\n");
+    answer(rollover, false, text);
 }
 
 void rollover_leave(struct rollover *rollover, bool at_once)
@@ -381,24 +385,38 @@ void rollover_leave(struct rollover *rollover, bool at_once)
     abandon(rollover);
     struct era *all[] = { rollover->serving, rollover->next, rollover->draining };
 
-    refuse_waiters(rollover);
+    refuse_waiters(rollover, "the server is leaving\n");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (all[i] == NULL || all[i]->supervisor == NULL)
             continue;
-        sockets_retire(&all[i]->generation.sockets, true);
+        if (!rollover->given)
+            sockets_retire(&all[i]->generation.sockets, true);
         if (all[i] != rollover->draining || at_once)
             supervisor_leave(all[i]->supervisor, at_once || all[i] == rollover->next);
     }
 }
 
-void rollover_hand_over(struct rollover *rollover)
+bool rollover_is_reloading(const struct rollover *rollover)
 {
-    abandon(rollover);
-    refuse_waiters(rollover);
-    if (rollover->next != NULL)
-        supervisor_leave(rollover->next->supervisor, true);
-    sockets_give(&rollover->serving->generation.sockets);
+    return under_way(rollover);
+}
+
+void rollover_hold(struct rollover *rollover, bool hold)
+{
+    rollover->held = hold;
+    go_on(rollover);
+}
+
+bool rollover_hand_over(struct rollover *rollover, const char *unwanted)
+{
+    struct sockets *sockets = &rollover->serving->generation.sockets;
+
+    rollover->given = true;
+    refuse_waiters(rollover, "a new server has taken over, and reloads\n");
+    sockets_retire_list(sockets, unwanted);
+    sockets_give(sockets);
     supervisor_leave(rollover->serving->supervisor, false);
+    return rollover->wanted;
 }
 
 void rollover_reap(struct rollover *rollover)

@@ -46,8 +46,16 @@ void rollover_forget(struct rollover *rollover, struct reload_waiter *waiter);
 /* Ends all generations; from then on reloads are refused. */
 void rollover_leave(struct rollover *rollover, bool at_once);
 
-/* Another server has the sockets now: the workers drain, and nothing is shut or removed behind them. */
-void rollover_hand_over(struct rollover *rollover);
+/* Whether a reload is under way. */
+bool rollover_is_reloading(const struct rollover *rollover);
+
+/* While another server is started no reload begins: it would change the sockets that the other one got. */
+void rollover_hold(struct rollover *rollover, bool hold);
+
+/* Another server has the sockets now, but for the list of those that it does not want: the workers drain,
+ * and nothing else is shut or removed behind them. Returns whether a reload was waiting, which is the other
+ * server's task then. */
+bool rollover_hand_over(struct rollover *rollover, const char *unwanted);
 
 /* After SIGCHLD. */
 void rollover_reap(struct rollover *rollover);

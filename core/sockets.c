@@ -380,7 +380,17 @@ int sockets_open(struct sockets *sockets, const struct config *config, struct re
 void sockets_retire(struct sockets *sockets, bool all)
 {
     for (size_t i = 0; i < sockets->count; i++)
-        if (all || sockets->items[i].listener->users == 1)
+        if (!sockets->items[i].listener->foreign &&
+            (all || sockets->items[i].listener->users == 1))
+            sockets->gone[i] = 1;
+}
+
+void sockets_retire_list(struct sockets *sockets, const char *list)
+{
+    char *end;
+
+    for (unsigned long i; (i = strtoul(list, &end, 10)), end != list; list = end)
+        if (i < sockets->count && !sockets->items[i].listener->foreign)
             sockets->gone[i] = 1;
 }
 

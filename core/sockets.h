@@ -15,6 +15,7 @@ struct listener {
     size_t bound;      /* of them: the rest is bound when the generation opens */
     bool shared;       /* one socket for all loops: a Unix socket, or one that was inherited */
     bool created_path; /* a Unix socket's file is ours to remove */
+    bool foreign;      /* a service manager's, who keeps a copy: never shut, the queue is for the next */
     unsigned users;    /* generations */
 };
 
@@ -44,8 +45,11 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
  * to report. Returns 0 or -EINVAL. */
 int sockets_open(struct sockets *sockets, const struct config *config, struct report *report);
 
-/* Marks those that no other generation uses, or with all set every one, as gone. */
+/* Marks those that no other generation uses, or with all set every one, as gone. Foreign ones never are. */
 void sockets_retire(struct sockets *sockets, bool all);
+
+/* Marks those whose indexes are in the list, numbers and blanks, as gone. */
+void sockets_retire_list(struct sockets *sockets, const char *list);
 
 /* Another server has them now: no file is removed when they are closed here. */
 void sockets_give(struct sockets *sockets);

@@ -38,7 +38,7 @@ static _Noreturn void execute(const struct upgrade *upgrade, const struct socket
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execv(upgrade->program, upgrade->argv);
-    dprintf(STDERR_FILENO, "enchufe: cannot execute %s: %s\n", upgrade->program, strerror(errno));
+    dprintf(ready, "%s cannot be executed: %s\n", upgrade->program, strerror(errno));
     _exit(127);
 }
 
@@ -58,17 +58,17 @@ static void reap(pid_t pid, int *status)
 
 static void fail(struct upgrade *upgrade, const char *why)
 {
-    char text[200];
+    char text[sizeof upgrade->said + 100];
     pid_t pid = upgrade->pid;
     int status = 0;
 
     kill(pid, SIGKILL); /* it may have closed the pipe and live on */
     reap(pid, &status);
     if (why == NULL && WIFEXITED(status))
-        snprintf(text, sizeof text, "the new server ended with status %d; its log says why",
-                 WEXITSTATUS(status));
+        snprintf(text, sizeof text, "the new server ended with status %d%s\n%s", WEXITSTATUS(status),
+                 upgrade->said_len != 0 ? ":" : "; its log says why", upgrade->said);
     else
-        snprintf(text, sizeof text, "the new server %s", why != NULL ? why : "was killed");
+        snprintf(text, sizeof text, "the new server %s\n", why != NULL ? why : "was killed");
     end(upgrade);
     upgrade->done(upgrade->context, false, pid, text);
 }
@@ -82,16 +82,25 @@ static void too_late(struct timer *timer)
 static void heard(struct loop_source *source, uint32_t events)
 {
     struct upgrade *upgrade = (struct upgrade *)((char *)source - offsetof(struct upgrade, pipe));
-    char word[16];
+    char chunk[sizeof upgrade->said];
+    size_t room = sizeof upgrade->said - 1 - upgrade->said_len;
+    ssize_t n = read(source->fd, chunk, sizeof chunk);
     pid_t pid = upgrade->pid;
 
     (void)events;
-    if (read(source->fd, word, sizeof word) <= 0) {
+    if (n <= 0) {
         fail(upgrade, NULL);
         return;
     }
+    /* Beyond the room it is only read, so that the writer goes on. */
+    size_t len = (size_t)n < room ? (size_t)n : room;
+    memcpy(upgrade->said + upgrade->said_len, chunk, len);
+    upgrade->said_len += len;
+    upgrade->said[upgrade->said_len] = '\0';
+    if (strncmp(upgrade->said, HANDOVER_WORD, strlen(HANDOVER_WORD)) != 0)
+        return; /* why it fails; more may come, and then its end */
     end(upgrade);
-    upgrade->done(upgrade->context, true, pid, "the new server serves");
+    upgrade->done(upgrade->context, true, pid, upgrade->said + strlen(HANDOVER_WORD));
 }
 
 int upgrade_begin(struct upgrade *upgrade, const struct sockets *sockets,
@@ -113,6 +122,8 @@ int upgrade_begin(struct upgrade *upgrade, const struct sockets *sockets,
         return -err;
     }
     upgrade->pid = pid;
+    upgrade->said_len = 0;
+    *upgrade->said = '\0';
     upgrade->pipe = (struct loop_source){ .fd = ends[0], .ready = heard };
     upgrade->limit.fire = too_late;
     loop_timer(upgrade->loop, &upgrade->limit, clock_ms() + LIMIT_MS);

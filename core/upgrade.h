@@ -12,13 +12,16 @@ struct upgrade {
     struct loop *loop;
     const char *program; /* the path that is executed */
     char **argv;
-    /* good: the new server, `pid`, serves. text is for people. */
+    /* good: the new server, `pid`, serves; text is then the list of sockets that it does not want
+     * (sockets_retire_list), else it says why not, in lines for people. */
     void (*done)(void *context, bool good, pid_t pid, const char *text);
     void *context;
     /* the upgrade's own, zeroed */
     pid_t pid;
     struct loop_source pipe;
     struct timer limit;
+    char said[2048]; /* by the new server */
+    size_t said_len;
 };
 
 /* Executes the program with these sockets, and the control socket (-1: none). Returns 0, then done is

@@ -66,7 +66,7 @@ class Server:
     """One `enchufe run`. `config` is the text of its file; the file's directory is `directory`."""
 
     def __init__(self, config, *, args=(), env=None, preexec=None, crashes=False, wait=True,
-                 binary=None, uid=None):
+                 binary=None, uid=None, pass_fds=()):
         self.directory = tempfile.mkdtemp(prefix="enchufe-")
         if uid is not None:
             os.chown(self.directory, uid, uid)
@@ -79,6 +79,7 @@ class Server:
         self.wait = wait
         self.binary = binary or ENCHUFE
         self.uid = uid
+        self.pass_fds = pass_fds
         self.process = None
         self._listening = []
         self._seen = {}
@@ -116,8 +117,8 @@ class Server:
             self.process = subprocess.Popen(
                 [self.binary, "run", self.file, "--plugin-dir", PLUGINS, *self.args],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(self.env),
-                cwd=self.directory, preexec_fn=self.preexec, user=self.uid, group=self.uid,
-                extra_groups=[] if self.uid is not None else None)
+                cwd=self.directory, preexec_fn=self.preexec, pass_fds=self.pass_fds,
+                user=self.uid, group=self.uid, extra_groups=[] if self.uid is not None else None)
         self.pid = self.process.pid
         if self.wait:
             self.wait_for_log(r" ready\b|\"ready\"")

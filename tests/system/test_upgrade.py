@@ -1,0 +1,366 @@
+"""A new binary: executed with the sockets handed over, and nothing lost, whether it comes up or not."""
+
+import os
+import signal
+
+import pytest
+
+from client import Client, socket_address
+from processes import process_lives
+from server import service
+from settings import DEADLINE, SANITIZED, SLOWER, plugin_path, wait_until
+from traffic import Traffic
+from upgradable import Upgradable
+
+SOAK = "ENCHUFE_SOAK" in os.environ
+EVERYWHERE = ("tcp://127.0.0.1:0 udp://127.0.0.1:0 tcp://[::1]:0 unix://{dir}/echo.sock")
+ECHO = service("echo", listen=EVERYWHERE, threads=2)
+
+pytestmark = pytest.mark.timeout(900 * SLOWER if SOAK else 180 * SLOWER)
+
+
+def refused(endpoint):
+    try:
+        Client(*socket_address(endpoint)).socket.close()
+        return False
+    except (ConnectionRefusedError, FileNotFoundError):
+        return True
+
+
+# ---- that come up ----
+
+def test_upgrades_under_load_lose_nothing():
+    with Upgradable(ECHO) as server:
+        endpoints = server.endpoints()
+        with Traffic(endpoints, hold=5) as traffic:
+            for _ in range(20 if SOAK else 3):
+                traffic.goes_on()
+                server.upgrade()
+        assert server.endpoints() == endpoints
+        server.those_before_have_left()
+
+
+def test_usr2_upgrades_as_the_command_does():
+    with Upgradable(ECHO) as server, Traffic(server.endpoints()):
+        server.process.send_signal(signal.SIGUSR2)
+        server.follow()
+        assert "the new server serves" not in server.log()
+
+
+def test_the_new_binary_serves_and_the_old_process_ends():
+    with Upgradable(ECHO) as server:
+        first = server.process
+        server.put_script('ENCHUFE_TEST_MARK=new exec {enchufe} "$@"')
+        server.upgrade()
+        with open(f"/proc/{server.pid}/environ", "rb") as file:
+            assert b"ENCHUFE_TEST_MARK=new" in file.read()
+        assert first.wait(DEADLINE) == 0
+        status = server.command("status").stdout
+        assert str(server.pid) in status and str(first.pid) not in status
+
+
+def test_open_connections_stay_with_the_old_server_until_its_drain_timeout():
+    with Upgradable(ECHO, drain="1s") as server:
+        with server.connect("echo") as client:
+            assert client.ask(b"before", 6) == b"before"
+            worker = server.worker()
+            server.upgrade()
+            assert client.ask(b"after", 5) == b"after"
+            assert process_lives(worker) and worker not in server.workers()
+            try:
+                assert client.receive_all() == b""
+            except ConnectionResetError:
+                pass
+        server.those_before_have_left()
+        server.wait_for_lines("closed", service="echo", reason="shutdown")
+        with server.connect("echo") as client:
+            assert client.ask(b"new", 3) == b"new"
+
+
+def test_the_plugin_of_the_old_server_says_goodbye():
+    with Upgradable(service("drain")) as server:
+        with server.connect("drain") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+            server.upgrade()
+            assert client.receive_all() == b"bye\n"
+
+
+def test_files_of_unix_sockets_stay_and_go_with_the_last_server():
+    with Upgradable(ECHO) as server:
+        for _ in range(2):
+            server.upgrade()
+            server.those_before_have_left()
+            assert server.socket_files() == ["control.sock", "echo.sock"]
+            with server.connect("echo", "unix") as client:
+                assert client.ask(b"hola", 4) == b"hola"
+            assert server.command("status").returncode == 0
+        server.stop()
+        assert server.socket_files() == []
+
+
+def test_sockets_whose_paths_have_blanks_are_handed_over():
+    server = Upgradable(service("echo"), keys="include = with blank/*.ini")
+    folder = os.path.join(server.directory, "with blank")
+    os.mkdir(folder)
+    with open(os.path.join(folder, "more.ini"), "w", encoding="utf-8") as file:
+        file.write(service("more", "echo", "unix://more.sock"))
+    with server:
+        with Traffic([server.endpoint("echo"), f"unix://{folder}/more.sock"]):
+            server.upgrade()
+        server.those_before_have_left()
+        assert os.path.exists(os.path.join(folder, "more.sock"))
+
+
+def test_the_new_server_reads_the_new_configuration():
+    both = (service("echo", listen="tcp://127.0.0.1:0 unix://{dir}/echo.sock") +
+            service("gone", "echo", "tcp://127.0.0.1:0 unix://{dir}/gone.sock"))
+    with Upgradable(both) as server:
+        gone = server.endpoint("gone", "tcp")
+        server.configure(service("echo", listen="tcp://127.0.0.1:0 unix://{dir}/echo.sock") +
+                         service("came", "echo", "tcp://127.0.0.1:0 unix://{dir}/came.sock"))
+        with Traffic(server.endpoints("echo")):
+            server.upgrade()
+            server.those_before_have_left()
+        assert server.socket_files() == ["came.sock", "control.sock", "echo.sock"]
+        assert refused(gone)
+        for kind in ("tcp", "unix"):
+            with server.connect("came", kind) as client:
+                assert client.ask(b"hola", 4) == b"hola"
+
+
+def test_an_endpoint_that_the_new_server_does_not_want_is_closed_after_its_queue_was_served():
+    with Upgradable(service("echo") + service("gone", "echo")) as server:
+        gone = server.endpoint("gone")
+        server.configure(service("echo"))
+        with server.connect("echo") as held:
+            assert held.ask(b"hola", 4) == b"hola"
+            with Traffic([server.endpoint("echo")]):
+                server.upgrade()
+                wait_until(lambda: refused(gone), "nobody listens there, though the old one drains")
+            assert server.before[0].poll() is None
+            assert held.ask(b"hola", 4) == b"hola"
+
+
+@pytest.mark.parametrize("counts", [(1, 4, 1), (4, 1, 4)])
+def test_the_number_of_loops_may_change(counts):
+    def text(threads):
+        return service("echo", listen=EVERYWHERE, threads=threads)
+    with Upgradable(text(counts[0]), keys="threads = 4") as server:
+        with Traffic(server.endpoints(), hold=2) as traffic:
+            for threads in counts[1:]:
+                server.configure(text(threads))
+                server.upgrade()
+                traffic.goes_on()
+
+
+def test_a_reload_after_an_upgrade_keeps_the_sockets():
+    with Upgradable(ECHO) as server:
+        with Traffic(server.endpoints(), hold=1):
+            server.upgrade()
+            done = server.command("reload")
+            assert (done.returncode, done.stdout) == (0, "generation 2 serves\n"), done.stderr
+        assert server.socket_files() == ["control.sock", "echo.sock"]
+
+
+# ---- that do not ----
+
+def break_binary(text):
+    return lambda server: server.put_script(text)
+
+
+def remove_binary(server):
+    os.unlink(server.binary)
+
+
+def put_nonsense(server):
+    with open(server.binary + ".new", "wb") as file:
+        file.write(b"\x7fELF and nothing else")
+    os.chmod(server.binary + ".new", 0o755)
+    os.replace(server.binary + ".new", server.binary)
+
+
+def configure(text):
+    return lambda server: server.configure(text)
+
+
+BROKEN = {
+    "ends with a status": (break_binary("exit 3"), "ended with status 3"),
+    "ends at once with status 0": (break_binary("exit 0"), "ended with status 0"),
+    "is killed": (break_binary("kill -9 $$"), "was killed"),
+    "hangs without the pipe": (break_binary("exec python3 -c 'import os, time\n"
+                                            "os.closerange(3, 1000)\ntime.sleep(1000)'"),
+                               "was killed"),
+    "is gone": (remove_binary, "cannot be executed: No such file or directory"),
+    "is no program": (put_nonsense, "cannot be executed: Exec format error"),
+    "configuration": (configure("[echo]\nplugn = echo\n"), "unknown key"),
+    "no such plugin": (configure(service("echo", "nowhere")), "nowhere.so"),
+    "plugin that crashes": (configure(ECHO + service("x", "load_crash")), "load_crash.so"),
+    "plugin that does not start": (configure(ECHO + service("x", "refuser", at="start")),
+                                   "its log says why"),
+    "plugin that does not start its loops": (
+        configure(ECHO + service("x", "refuser", at="loop_start")), "its log says why"),
+    "plugin that does not start, and endpoints that are not wanted": (
+        configure(service("x", "refuser", at="start")), "its log says why"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_new_server_that_does_not_come_up_changes_nothing(how):
+    breaks, text = BROKEN[how]
+    with Upgradable(ECHO, crashes=True) as server:
+        workers = server.workers()
+        with Traffic(server.endpoints(), hold=2) as traffic:
+            for count in (1, 2):
+                breaks(server)
+                done = server.command("upgrade")
+                assert done.returncode == 1 and text in done.stderr, done.stderr
+                assert text in server.wait_for_lines("upgrade failed", count)[-1]["error"]
+                if breaks is remove_binary:
+                    server.put_script("exit 3")
+                traffic.goes_on()
+            assert server.workers() == workers and server.process.poll() is None
+            assert server.socket_files() == ["control.sock", "echo.sock"]
+            assert server.command("status").returncode == 0
+            server.put_script('exec {enchufe} "$@"')
+            server.configure(ECHO)
+            server.upgrade()
+        server.stop()
+        assert server.socket_files() == []
+
+
+def test_failures_in_a_row_under_load_and_then_a_good_one():
+    with Upgradable(ECHO) as server:
+        with Traffic(server.endpoints(), hold=5) as traffic:
+            for number in range(20 if SOAK else 6):
+                server.put_script(f"exit {number + 1}")
+                done = server.command("upgrade")
+                assert done.returncode == 1 and f"status {number + 1};" in done.stderr
+                traffic.has_lost_nothing()
+            server.put_script('exec {enchufe} "$@"')
+            server.upgrade()
+
+
+@pytest.mark.skipif(not SOAK, reason="the limit is 30 s")
+def test_a_new_server_that_says_nothing_is_ended():
+    with Upgradable(ECHO) as server:
+        server.put_script("exec sleep 1000")
+        with Traffic(server.endpoints(), hold=2):
+            done = server.begin_command("upgrade")
+            _, err = done.communicate(timeout=40)
+            assert done.returncode == 1 and "did not come up in time" in err
+
+
+# ---- several things at once ----
+
+def begin_slow_upgrade(server):
+    """Returns the command, and what lets the new server come up."""
+    open_gate = server.put_slow_binary()
+    command = server.begin_command("upgrade")
+    server.wait_for_log("^waiting$")
+    return command, open_gate
+
+
+def test_a_second_upgrade_is_refused_while_one_is_under_way():
+    with Upgradable(ECHO) as server, Traffic(server.endpoints()):
+        command, open_gate = begin_slow_upgrade(server)
+        done = server.command("upgrade")
+        assert (done.returncode, done.stderr) == (1, "an upgrade is under way\n")
+        server.process.send_signal(signal.SIGUSR2)
+        open_gate()
+        out, err = command.communicate(timeout=DEADLINE)
+        assert (command.returncode, out) == (0, "the new server serves\n"), err
+        server.follow()
+        assert len(server.lines("upgrading")) == 1
+
+
+def test_a_reload_during_an_upgrade_that_fails_comes_after_it():
+    with Upgradable(ECHO) as server, Traffic(server.endpoints()):
+        server.put_script("echo waiting >&2\nexec sleep 1000")
+        upgrade = server.begin_command("upgrade")
+        server.wait_for_log("^waiting$")
+        reload = server.begin_command("reload")
+        server.wait_for_lines("reload waits until the upgrade is over")
+        new = next(pid for pid in server.workers()
+                   if open(f"/proc/{pid}/comm", encoding="ascii").read() == "sleep\n")
+        os.kill(new, signal.SIGKILL)
+        assert "was killed" in upgrade.communicate(timeout=DEADLINE)[1] and upgrade.returncode == 1
+        assert reload.communicate(timeout=DEADLINE)[0] == "generation 2 serves\n"
+        assert reload.returncode == 0
+
+
+def test_a_reload_during_an_upgrade_that_succeeds_is_passed_on():
+    with Upgradable(ECHO) as server, Traffic(server.endpoints()):
+        upgrade, open_gate = begin_slow_upgrade(server)
+        reload = server.begin_command("reload")
+        server.wait_for_lines("reload waits until the upgrade is over")
+        open_gate()
+        assert upgrade.communicate(timeout=DEADLINE)[0] == "the new server serves\n"
+        assert "new server" in reload.communicate(timeout=DEADLINE)[1] and reload.returncode == 1
+        server.follow()
+        server.wait_for_lines("ready", generation="2", pid=str(server.pid))
+
+
+def test_an_upgrade_during_a_reload_is_refused():
+    with Upgradable(ECHO) as server, Traffic(server.endpoints()):
+        server.configure(ECHO + service("x", "load_endless"))
+        reload = server.begin_command("reload")
+        server.wait_for_lines("reloading")
+        done = server.command("upgrade")
+        assert (done.returncode, done.stderr) == (1, "a reload is under way\n")
+        reload.communicate(timeout=2 * DEADLINE)
+        assert reload.returncode == 1
+        server.configure(ECHO)
+        server.upgrade()
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_told_to_end_ends_the_upgrade_as_well(sig):
+    with Upgradable(ECHO) as server:
+        command, _ = begin_slow_upgrade(server)
+        server.stop(sig)
+        _, err = command.communicate(timeout=DEADLINE)
+        assert (command.returncode, err) == (1, "the server is leaving\n")
+        assert server.socket_files() == []
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_an_old_server_that_is_told_to_end_takes_nothing_from_the_new_one(sig):
+    with Upgradable(ECHO) as server:
+        for _ in range(2 if SANITIZED else 5):
+            with server.connect("echo") as held, Traffic(server.endpoints()):
+                assert held.ask(b"hola", 4) == b"hola"
+                server.upgrade()
+                server.before[-1].send_signal(sig)
+                server.those_before_have_left()
+        assert server.socket_files() == ["control.sock", "echo.sock"]
+
+
+def test_a_new_server_that_is_told_to_end_before_it_is_up_takes_nothing_from_the_old_one():
+    with Upgradable(ECHO) as server, Traffic(server.endpoints(), hold=1):
+        gate = os.path.join(server.directory, "start")
+        os.mkfifo(gate)
+        server.configure(ECHO + service("x", "slow_start", gate=gate))
+        upgrade = server.begin_command("upgrade")
+        server.wait_for_log("slow_start waits")
+        new = next(pid for pid in server.workers()
+                   if b"enchufe\n" == open(f"/proc/{pid}/comm", "rb").read())
+        os.kill(new, signal.SIGTERM)
+        upgrade.communicate(timeout=DEADLINE)
+        assert upgrade.returncode == 1
+        assert server.socket_files() == ["control.sock", "echo.sock"]
+        assert server.command("status").returncode == 0
+
+
+def test_a_worker_that_crashes_during_an_upgrade_is_replaced():
+    with Upgradable(ECHO + service("crash"), crashes=True) as server:
+        command, open_gate = begin_slow_upgrade(server)
+        with server.connect("crash") as client:
+            client.send(b"s")
+            client.receive_all()
+        server.wait_for_lines("worker started", 2)
+        open_gate()
+        command.communicate(timeout=DEADLINE)
+        assert command.returncode == 0
+        server.follow()
+        with server.connect("echo") as client:
+            assert client.ask(b"hola", 4) == b"hola"
