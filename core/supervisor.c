@@ -2,6 +2,7 @@
 #include "supervisor.h"
 #include "channel.h"
 #include "log.h"
+#include "obituary.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -40,7 +41,7 @@ struct post {
     bool deaf;        /* leaves, and accepts no more */
     bool told;        /* it said itself why it fails */
     bool quarantined; /* one service, which crashed its worker before */
-    char last_crash[160];
+    char last_crash[OBITUARY_TEXT];
 };
 
 struct supervisor {
@@ -154,19 +155,21 @@ static void start_worker(struct post *post)
               LOG_NUM("loops", post->group.loops));
 }
 
+static struct obituary obituary(const struct post *post)
+{
+    return (struct obituary){ .config = post->supervisor->generation->config,
+                              .trace = post->trace,
+                              .worker = post_name(post),
+                              .pid = post->pid };
+}
+
 /* A plugin that does not return from start or loop_start is in no loop's watch yet. */
 static void too_late(struct timer *timer)
 {
     struct post *post = (struct post *)((char *)timer - offsetof(struct post, patience));
-    const struct config *config = post->supervisor->generation->config;
-    enum callback callback;
-    int service = trace_blame(post->trace, &callback);
-    bool known = service >= 0 && (size_t)service < config->service_count;
+    struct obituary about = obituary(post);
 
-    log_event(ENCHUFE_LOG_ERROR, "worker does not start, and is killed",
-              LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid),
-              LOG_STR("service", known ? config->services[service].name : NULL),
-              LOG_STR("callback", callback_name(callback)));
+    obituary_not_started(&about);
     kill(post->pid, SIGKILL);
 }
 
@@ -324,45 +327,6 @@ static void hear(struct loop_source *source, uint32_t events)
 
 /* ---- the end of a worker ---- */
 
-/* Logs it, keeps it for the status, and returns the service to blame, or -1. */
-static int tell_death(struct post *post, int status)
-{
-    const struct config *config = post->supervisor->generation->config;
-    const struct trace *trace = post->trace;
-    enum callback callback;
-    int service = trace_blame(trace, &callback);
-    bool known = service >= 0 && (size_t)service < config->service_count;
-    const struct service_config *blamed = known ? &config->services[service] : NULL;
-    int signal = trace->signal != 0 ? trace->signal : WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    const char *name = signal != 0 ? trace_signal_name(signal) : NULL;
-    char address[32], code[16];
-
-    snprintf(address, sizeof address, "0x%llx", (unsigned long long)trace->address);
-    snprintf(code, sizeof code, "%d", WEXITSTATUS(status));
-    if (trace->stuck_ms != 0)
-        log_event(ENCHUFE_LOG_ERROR, "worker stuck", LOG_STR("worker", post_name(post)),
-                  LOG_INT("pid", post->pid), LOG_STR("service", known ? blamed->name : NULL),
-                  LOG_STR("plugin", known ? blamed->plugin : NULL),
-                  LOG_STR("callback", callback_name(callback)),
-                  LOG_DURATION("for", trace->stuck_ms));
-    else
-        log_event(ENCHUFE_LOG_ERROR, signal != 0 ? "worker crashed" : "worker ended",
-                  LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid),
-                  LOG_STR("service", known ? blamed->name : NULL),
-                  LOG_STR("plugin", known ? blamed->plugin : NULL),
-                  LOG_STR("callback", callback_name(callback)), LOG_STR("signal", name),
-                  LOG_STR("address", trace->has_address ? address : NULL),
-                  LOG_STR("status", signal == 0 ? code : NULL));
-    backtrace_log(&trace->backtrace, post_name(post), post->pid);
-    if (trace->stuck_ms != 0)
-        name = "stuck";
-    snprintf(post->last_crash, sizeof post->last_crash, "%s%s in %s of %s",
-             name != NULL ? name : "exit status ", name != NULL ? "" : code,
-             callback != CALLBACK_NONE ? callback_name(callback) : "no callback",
-             known ? blamed->name : "no service");
-    return known ? service : -1;
-}
-
 /* Moves the service that crashed its worker to one of its own, so that a second crash costs the others
  * nothing. Forgotten with the next generation, whose plugin may be mended. */
 static void quarantine(struct post *post, size_t service)
@@ -397,6 +361,7 @@ static bool serves(const struct post *post, size_t service)
 static void worker_ended(struct post *post, int status)
 {
     struct supervisor *supervisor = post->supervisor;
+    struct obituary about = obituary(post);
     int blamed = -1;
 
     hear(&post->channel, EPOLLIN); /* its last words */
@@ -404,7 +369,7 @@ static void worker_ended(struct post *post, int status)
     close(post->channel.fd);
     post->channel.fd = -1;
     if (!post->trace->finished && !post->told)
-        blamed = tell_death(post, status);
+        blamed = obituary_write(&about, status, post->last_crash);
     for (size_t i = 0; i < post->group.service_count; i++)
         stats_forget_connections(supervisor->generation->counters, post->group.services[i]);
     timer_cancel(&supervisor->loop->timers, &post->patience);
