@@ -65,7 +65,12 @@ static void upgraded(void *context, bool good, pid_t pid, const char *text)
     master->leaving = master->replaced = true;
     if (rollover_hand_over(master->rollover, text))
         kill(pid, SIGHUP);
-    answer_upgrade(master, true, "the new server serves\n");
+}
+
+/* Told only now: a client that connects after the answer never meets the old server. */
+static void rollover_is_handed_over(void *context)
+{
+    answer_upgrade(context, true, "the new server serves\n");
 }
 
 /* One change at a time: each of them decides about the same sockets. */
@@ -253,6 +258,8 @@ static void rollover_is_gone(void *context)
 {
     struct master *master = context;
 
+    if (master->replaced)
+        rollover_is_handed_over(master);
     loop_stop(master->loop);
 }
 
@@ -275,6 +282,7 @@ static int run_workers(struct master *master, struct generation *generation)
                                           .serving = generation_serves,
                                           .failed = rollover_has_failed,
                                           .gone = rollover_is_gone,
+                                          .handed_over = rollover_is_handed_over,
                                           .forked = process_is_forked,
                                           .context = master };
     const struct control_orders orders = {

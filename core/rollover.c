@@ -146,6 +146,8 @@ static void era_deaf(void *context)
     struct rollover *rollover = era->rollover;
     char text[64];
 
+    if (era == rollover->serving && rollover->given)
+        rollover->setup.handed_over(rollover->setup.context);
     if (era != rollover->draining)
         return;
     snprintf(text, sizeof text, "generation %u serves\n", rollover->serving->generation.number);

@@ -327,11 +327,13 @@ def test_a_server_that_is_told_to_end_ends_the_upgrade_as_well(sig):
 def test_an_old_server_that_is_told_to_end_takes_nothing_from_the_new_one(sig):
     with Upgradable(ECHO) as server:
         for _ in range(2 if SANITIZED else 5):
-            with server.connect("echo") as held, Traffic(server.endpoints()):
+            with server.connect("echo") as held:
                 assert held.ask(b"hola", 4) == b"hola"
                 server.upgrade()
-                server.before[-1].send_signal(sig)
-                server.those_before_have_left()
+                # Whoever connects from here on gets the new one.
+                with Traffic(server.endpoints()):
+                    server.before[-1].send_signal(sig)
+                    server.those_before_have_left()
         assert server.socket_files() == ["control.sock", "echo.sock"]
 
 
