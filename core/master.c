@@ -31,8 +31,8 @@ struct master {
     struct loop_source signals;
     struct timer log_check;
     const char *log; /* as server_config.log says */
-    bool up;       /* a generation has served */
-    bool replaced; /* by another server */
+    bool up;         /* a generation has served */
+    bool replaced;   /* by another server */
     bool leaving;
     int status; /* the exit status */
 };

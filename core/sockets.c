@@ -362,8 +362,7 @@ int sockets_open(struct sockets *sockets, const struct config *config, struct re
 void sockets_retire(struct sockets *sockets, bool all)
 {
     for (size_t i = 0; i < sockets->count; i++)
-        if (!sockets->items[i].listener->foreign &&
-            (all || sockets->items[i].listener->users == 1))
+        if (!sockets->items[i].listener->foreign && (all || sockets->items[i].listener->users == 1))
             sockets->gone[i] = 1;
 }
 

@@ -15,8 +15,8 @@ struct listener {
     size_t bound;      /* of them: the rest is bound when the generation opens */
     bool shared;       /* one socket for all loops: a Unix socket, or one that was inherited */
     bool created_path; /* a Unix socket's file is ours to remove */
-    bool foreign;      /* a service manager's, who keeps a copy: never shut, the queue is for the next */
-    unsigned users;    /* generations */
+    bool foreign; /* a service manager's, who keeps a copy: never shut, the queue is for the next */
+    unsigned users; /* generations */
 };
 
 struct bound_endpoint {

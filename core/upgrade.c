@@ -65,8 +65,9 @@ static void fail(struct upgrade *upgrade, const char *why)
     kill(pid, SIGKILL); /* it may have closed the pipe and live on */
     reap(pid, &status);
     if (why == NULL && WIFEXITED(status))
-        snprintf(text, sizeof text, "the new server ended with status %d%s\n%s", WEXITSTATUS(status),
-                 upgrade->said_len != 0 ? ":" : "; its log says why", upgrade->said);
+        snprintf(text, sizeof text, "the new server ended with status %d%s\n%s",
+                 WEXITSTATUS(status), upgrade->said_len != 0 ? ":" : "; its log says why",
+                 upgrade->said);
     else
         snprintf(text, sizeof text, "the new server %s\n", why != NULL ? why : "was killed");
     end(upgrade);
