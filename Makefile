@@ -72,11 +72,12 @@ PLUGIN_OBJ := $(call objects,plugins/*/*.c)
 PLUGIN_SO  := $(PLUGINS:%=$B/plugins/%.so)
 UNIT_OBJ   := $(call objects,tests/unit/test_*.c)
 UNIT_TESTS := $(UNIT_OBJ:$O/%.o=$B/%)
+LOAD_OBJ   := $(call objects,tests/load/*.c)
 TEST_OBJ   := $(call objects,tests/plugins/*.c)
 TEST_OBJXX := $(call objects,tests/plugins/*.cc)
 TEST_SO    := $(TEST_OBJ:$O/%.o=$B/%.so)
 TEST_SOXX  := $(TEST_OBJXX:$O/%.o=$B/%.so)
-OBJECTS    := $(CORE_OBJ) $(PLUGIN_OBJ) $(UNIT_OBJ) $(TEST_OBJ) $(TEST_OBJXX)
+OBJECTS    := $(CORE_OBJ) $(PLUGIN_OBJ) $(UNIT_OBJ) $(LOAD_OBJ) $(TEST_OBJ) $(TEST_OBJXX)
 HEADERS    := $(wildcard include/enchufe/*.h)
 STYLED     := $(wildcard core/*.[ch] include/enchufe/*.h plugins/*/*.[ch] tests/*/*.[ch] tests/*/*.cc)
 
@@ -165,6 +166,11 @@ $(TEST_SOXX): $B/%.so: $O/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(LINK_CXX) $<
 
+# The client of the tests under load.
+$B/tests/load: $(LOAD_OBJ) $O/link.stamp
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(LINK_C) $(LOAD_OBJ)
+
 # A unit test takes from the archive what it does not define itself.
 $O/libcore.a: $(filter-out $O/core/main.o,$(CORE_OBJ))
 	@rm -f $@
@@ -181,7 +187,7 @@ $(UNIT_TESTS): $B/%: $O/%.o $O/libcore.a $O/link.stamp
 
 TEST_ENV = ENCHUFE='$(abspath $B/enchufe)' ENCHUFE_BUILD='$(abspath $B)' ENCHUFE_VARIANT=$(VARIANT) \
 	PYTHONDONTWRITEBYTECODE=1
-SYSTEM_BUILT = all $(TEST_SO) $(TEST_SOXX)
+SYSTEM_BUILT = all $(TEST_SO) $(TEST_SOXX) $B/tests/load
 
 run_unit = failed=; for test in $(UNIT_TESTS); do $$test || failed="$$failed $$test"; done; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; false; }
@@ -195,6 +201,9 @@ check-unit: $(UNIT_TESTS) ## the unit tests only
 
 check-system: $(SYSTEM_BUILT) ## the system tests only; PYTESTFLAGS='-k hola' chooses
 	@$(run_system)
+
+soak: $(SYSTEM_BUILT) ## the tests of reloads and crashes at full length: about half an hour
+	@ENCHUFE_SOAK=1 $(TEST_ENV) $(PYTEST) -p no:cacheprovider -m soak $(PYTESTFLAGS) tests/system
 
 check-header: | $(FIRST) ## whether the public headers compile alone, as C11 and as C++17
 	@set -e; for header in $(HEADERS); do \
@@ -263,5 +272,5 @@ help: ## this list
 	 /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
-.PHONY: all run check check-unit check-system check-header lint format deps deps-lint install \
+.PHONY: all run check check-unit check-system soak check-header lint format deps deps-lint install \
 	uninstall clean variants $(VARIANTS) help FORCE

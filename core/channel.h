@@ -14,6 +14,7 @@ enum channel_message {
     /* to the master */
     CHANNEL_PREPARED = 'p', /* services and loops are started, and wait for CHANNEL_ACCEPT */
     CHANNEL_READY = 'r',    /* every loop accepts */
+    CHANNEL_DEAF = 'e',     /* after CHANNEL_DRAIN: no loop accepts any more */
     CHANNEL_FAILED = 'f',   /* the worker cannot start; the text says why */
 };
 

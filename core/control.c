@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define CLIENTS_MAX 16
+#define CLIENTS_MAX 64
 #define PATIENCE_MS 5000
 #define LINE_MAX_LENGTH 64
 
@@ -219,6 +219,19 @@ static bool may_command(int fd)
            (peer.uid == 0 || peer.uid == geteuid());
 }
 
+/* The first of those that have not said what they want goes: they must keep nobody out. */
+static bool make_room(struct control *control)
+{
+    struct client *silent = NULL;
+
+    for (struct client *client = control->clients; client != NULL; client = client->next)
+        if (!client->waiting && client->answer == NULL)
+            silent = client; /* the newest stand first */
+    if (silent != NULL)
+        client_end(silent);
+    return silent != NULL;
+}
+
 static void control_ready(struct loop_source *source, uint32_t events)
 {
     struct control *control = (struct control *)((char *)source - offsetof(struct control, source));
@@ -227,8 +240,9 @@ static void control_ready(struct loop_source *source, uint32_t events)
     (void)events;
     if (fd < 0)
         return;
+    bool welcome = may_command(fd) && (control->client_count < CLIENTS_MAX || make_room(control));
     struct client *client = calloc(1, sizeof *client);
-    if (client == NULL || control->client_count >= CLIENTS_MAX || !may_command(fd)) {
+    if (client == NULL || !welcome) {
         close(fd);
         free(client);
         return;
@@ -254,7 +268,8 @@ static int bind_socket(const char *path)
         return -errno;
     strncpy(address.sun_path, path, sizeof address.sun_path - 1);
     mode_t before = umask(0177);
-    int failed = bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 16) != 0;
+    int failed =
+        bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, CLIENTS_MAX) != 0;
     int err = errno;
     umask(before);
     if (failed) {
@@ -386,7 +401,7 @@ static int connect_to(const char *path)
 
 int control_call(const char *path, const char *command)
 {
-    char *line = NULL;
+    char *line = NULL, order[LINE_MAX_LENGTH];
     size_t size = 0;
     ssize_t len;
     int fd = connect_to(path);
@@ -401,7 +416,9 @@ int control_call(const char *path, const char *command)
         close(fd);
         return 1;
     }
-    dprintf(fd, "%s\n", command);
+    /* A server that lets nobody in may have closed already. */
+    if (snprintf(order, sizeof order, "%s\n", command) < (int)sizeof order)
+        (void)!send(fd, order, strlen(order), MSG_NOSIGNAL);
     len = getline(&line, &size, stream);
     bool answered = len > 0, good = answered && strcmp(line, "ok\n") == 0;
     while (answered && (len = getline(&line, &size, stream)) > 0)

@@ -1,5 +1,6 @@
 /* Generations that follow each other. */
 #include "rollover.h"
+#include "history.h"
 #include "log.h"
 #include "probe.h"
 #include <errno.h>
@@ -17,22 +18,16 @@ struct era {
     uint64_t started_at;
 };
 
-/* Sums of a service over generations that are gone. */
-struct past {
-    struct past *next;
-    char *service;
-    struct stats sum;
-};
-
 struct rollover {
     struct rollover_setup setup;
     struct era *serving; /* the first one already as it comes up */
     struct era *next;    /* comes up */
     struct era *draining;
     unsigned last_number;
-    bool wanted; /* a reload is due when nothing is in its way */
-    bool held;   /* an upgrade is under way: none begins */
-    bool given;  /* to another server: the sockets are not ours to shut */
+    bool wanted;  /* a reload is due when nothing is in its way */
+    bool started; /* the first generation serves */
+    bool held;    /* an upgrade is under way: none begins */
+    bool given;   /* to another server: the sockets are not ours to shut */
     bool leaving;
     struct loop_task begin; /* the reload that is wanted */
     /* of the reload under way */
@@ -41,54 +36,12 @@ struct rollover {
     struct report report;
     struct reload_waiter *waiters; /* for it */
     struct reload_waiter *later;   /* for the one after it */
-    struct past *past;
+    struct history history;
 };
 
 static bool under_way(const struct rollover *rollover)
 {
     return rollover->next != NULL;
-}
-
-/* ---- the past ---- */
-
-static struct past *find_past(const struct rollover *rollover, const char *service)
-{
-    for (struct past *past = rollover->past; past != NULL; past = past->next)
-        if (strcmp(past->service, service) == 0)
-            return past;
-    return NULL;
-}
-
-void rollover_history(const struct rollover *rollover, const char *service, struct stats *sum)
-{
-    const struct past *past = find_past(rollover, service);
-
-    if (past != NULL)
-        memcpy(sum, &past->sum, sizeof *sum);
-    else
-        memset(sum, 0, sizeof *sum);
-}
-
-static void remember(struct rollover *rollover, const struct generation *generation)
-{
-    for (size_t i = 0; generation->counters != NULL && i < generation->config->service_count; i++) {
-        const char *name = generation->config->services[i].name;
-        struct past *past = find_past(rollover, name);
-        struct stats sum;
-        if (past == NULL && (past = aligned_alloc(_Alignof(struct past), sizeof *past)) != NULL) {
-            memset(past, 0, sizeof *past);
-            past->service = strdup(name);
-            if (past->service == NULL) {
-                free(past);
-                continue;
-            }
-            past->next = rollover->past;
-            rollover->past = past;
-        }
-        stats_sum(generation->counters, i, &sum);
-        if (past != NULL)
-            stats_merge(&past->sum, &sum);
-    }
 }
 
 static void end_era(struct rollover *rollover, struct era **place)
@@ -98,7 +51,7 @@ static void end_era(struct rollover *rollover, struct era **place)
     *place = NULL;
     supervisor_free(era->supervisor);
     if (era->generation.counters != NULL && era->generation.config != NULL && era != rollover->next)
-        remember(rollover, &era->generation);
+        history_add(&rollover->history, &era->generation);
     generation_free(&era->generation);
     free(era);
 }
@@ -167,11 +120,12 @@ static void era_ready(void *context)
 {
     struct era *era = context;
     struct rollover *rollover = era->rollover;
-    char text[64];
 
     generation_log_ready(&era->generation);
     if (era == rollover->serving) {
+        rollover->started = true;
         rollover->setup.serving(rollover->setup.context, &era->generation);
+        go_on(rollover);
         return;
     }
     rollover->draining = rollover->serving;
@@ -181,9 +135,20 @@ static void era_ready(void *context)
               (enum log_format)era->generation.config->server.log_format);
     sockets_retire(&rollover->draining->generation.sockets, false);
     supervisor_leave(rollover->draining->supervisor, false);
-    snprintf(text, sizeof text, "generation %u serves\n", era->generation.number);
     report_free(&rollover->report);
     rollover->setup.serving(rollover->setup.context, &era->generation);
+}
+
+/* Told only now: whoever connects after the answer gets the new generation, and never the old one. */
+static void era_deaf(void *context)
+{
+    const struct era *era = context;
+    struct rollover *rollover = era->rollover;
+    char text[64];
+
+    if (era != rollover->draining)
+        return;
+    snprintf(text, sizeof text, "generation %u serves\n", rollover->serving->generation.number);
     answer(rollover, true, text);
 }
 
@@ -241,6 +206,7 @@ static int start_era(struct era *era)
     const struct supervisor_events events = { .prepared = era_prepared,
                                               .ready = era_ready,
                                               .failed = era_failed,
+                                              .deaf = era_deaf,
                                               .gone = era_gone,
                                               .forked = era_forked,
                                               .context = era };
@@ -279,7 +245,8 @@ static void begin(struct loop_task *task)
         (struct rollover *)((char *)task - offsetof(struct rollover, begin));
     struct era *era;
 
-    if (rollover->leaving || rollover->held || under_way(rollover) || rollover->draining != NULL)
+    if (rollover->leaving || rollover->held || !rollover->started || under_way(rollover) ||
+        rollover->draining != NULL)
         return; /* again when that is over */
     rollover->wanted = false;
     rollover->waiters = rollover->later;
@@ -427,6 +394,11 @@ const struct generation *rollover_serving(const struct rollover *rollover)
     return rollover->serving != NULL ? &rollover->serving->generation : NULL;
 }
 
+void rollover_history(const struct rollover *rollover, const char *service, struct stats *sum)
+{
+    history_of(&rollover->history, service, sum);
+}
+
 void rollover_each(const struct rollover *rollover,
                    void (*see)(void *context, const struct generation_view *view), void *context)
 {
@@ -478,16 +450,11 @@ struct rollover *rollover_start(const struct rollover_setup *setup, struct gener
 void rollover_free(struct rollover *rollover)
 {
     struct era **all[] = { &rollover->serving, &rollover->next, &rollover->draining };
-    struct past *next;
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (*all[i] != NULL)
             end_era(rollover, all[i]);
-    for (struct past *past = rollover->past; past != NULL; past = next) {
-        next = past->next;
-        free(past->service);
-        free(past);
-    }
+    history_free(&rollover->history);
     report_free(&rollover->report);
     free(rollover);
 }

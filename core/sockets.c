@@ -19,7 +19,8 @@
  * unless we may go beyond. */
 #define DATAGRAM_BUFFER (4 << 20)
 
-/* A killed predecessor's workers may take a moment to be gone. For all endpoints together. */
+/* A killed predecessor's workers may take a moment to be gone. For all endpoints together, and at the start
+ * only: while it serves, the master waits for nothing. */
 #define RETRY_MS 20
 #define RETRIES 50
 
@@ -179,7 +180,7 @@ static int bind_listener(struct listener *listener, unsigned *retries, const str
         return fd;
     listener->fds[listener->fd_count++] = fd;
     listener->bound = 1;
-    listener->shared = listener->created_path = listener->endpoint.kind == ENCHUFE_UNIX;
+    listener->created_path = listener->endpoint.kind == ENCHUFE_UNIX;
     return 0;
 }
 
@@ -210,20 +211,23 @@ static int grow(struct listener *listener, size_t count, const struct place *pla
 
 /* ---- from one generation to the next ---- */
 
-/* Port 0 is the same endpoint only in the same service; which of several is told by their order. */
+/* Port 0 is the same endpoint only in the same service; which of several is told by their order. A port
+ * that is said is the same as one that the system chose before. */
 static bool same_endpoint(const struct bound_endpoint *before, const char *service_before,
                           const struct listen_config *now, const char *service_now)
 {
     const struct endpoint *a = &before->config->endpoint, *b = &now->endpoint;
+    uint16_t port =
+        b->address.port != 0 ? before->listener->endpoint.address.port : a->address.port;
 
     if (a->kind != b->kind || a->any != b->any)
         return false;
     if (a->kind == ENCHUFE_UNIX)
         return strcmp(a->path, b->path) == 0;
-    return a->address.family == b->address.family && a->address.port == b->address.port &&
+    return a->address.family == b->address.family && port == b->address.port &&
            a->address.scope == b->address.scope &&
            memcmp(a->address.ip, b->address.ip, sizeof a->address.ip) == 0 &&
-           (a->address.port != 0 || strcmp(service_before, service_now) == 0);
+           (port != 0 || strcmp(service_before, service_now) == 0);
 }
 
 static bool taken(const struct sockets *sockets, const struct listener *listener)
@@ -243,7 +247,7 @@ static struct listener *inherit(const struct sockets *previous, const struct soc
         size_t i = (*where + n) % previous->count;
         const struct bound_endpoint *before = &previous->items[i];
         if (!same_endpoint(before, before->config->place.section, listen, listen->place.section) ||
-            (listen->endpoint.address.port == 0 && taken(sockets, before->listener)))
+            (before->config->endpoint.address.port == 0 && taken(sockets, before->listener)))
             continue;
         *where = i + 1;
         return before->listener;
@@ -264,8 +268,8 @@ static int add_endpoint(struct sockets *sockets, const struct listen_config *lis
             return -ENOMEM;
         }
         listener->endpoint = listen->endpoint;
-        /* Binding a Unix socket leaves traces in the file system: not where all is for nothing. */
-        if (listen->endpoint.kind != ENCHUFE_UNIX || report->count == 0)
+        listener->shared = listen->endpoint.kind == ENCHUFE_UNIX;
+        if (listen->endpoint.kind != ENCHUFE_UNIX)
             err = bind_listener(listener, retries, &listen->place, report);
     }
     listener->users++;
@@ -296,10 +300,23 @@ static int bind_service(struct sockets *sockets, const struct config *config, si
     return err;
 }
 
+/* Binding a Unix socket leaves traces in the file system: last, and not where all is for nothing. */
+static int bind_unix(struct sockets *sockets, unsigned *retries, struct report *report)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < sockets->count && report->count == 0; i++) {
+        struct listener *listener = sockets->items[i].listener;
+        if (listener->bound == 0)
+            err = bind_listener(listener, retries, &sockets->items[i].config->place, report);
+    }
+    return err;
+}
+
 int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
                  const struct sockets *previous, struct report *report)
 {
-    unsigned retries = RETRIES;
+    unsigned retries = previous == NULL || previous->count == 0 ? RETRIES : 0;
     size_t room = config->endpoint_count + 1, where = 0;
     int err = 0;
 
@@ -316,7 +333,8 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
         if (failed != 0)
             err = failed;
     }
-    return err;
+    int failed = bind_unix(sockets, &retries, report);
+    return failed != 0 ? failed : err;
 }
 
 /* ---- opening and closing ---- */

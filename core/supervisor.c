@@ -2,6 +2,7 @@
 #include "supervisor.h"
 #include "channel.h"
 #include "log.h"
+#include "obituary.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -31,14 +32,16 @@ struct post {
     pid_t pid; /* 0: none runs */
     struct loop_source channel;
     struct timer restart;
+    struct timer patience; /* until it serves */
     uint64_t started_at;
     unsigned failures;    /* in a row */
     uint64_t sent_before; /* what its services had sent when it was started */
     unsigned restarts;
     bool prepared, ready;
+    bool deaf;        /* leaves, and accepts no more */
     bool told;        /* it said itself why it fails */
     bool quarantined; /* one service, which crashed its worker before */
-    char last_crash[160];
+    char last_crash[OBITUARY_TEXT];
 };
 
 struct supervisor {
@@ -49,6 +52,7 @@ struct supervisor {
     bool open;                    /* workers may accept */
     bool failed;
     bool leaving;
+    bool was_deaf;
     uint64_t deadline;
     struct timer kill;
     struct loop_task check; /* whether all are prepared, ready or gone */
@@ -117,7 +121,7 @@ static void start_worker(struct post *post)
     struct worker_setup setup = supervisor_setup(supervisor->generation, &post->group, post->trace);
     int ends[2];
 
-    post->prepared = post->ready = post->told = false;
+    post->prepared = post->ready = post->deaf = post->told = false;
     post->started_at = clock_ms();
     post->sent_before = sent(post);
     trace_reset(post->trace);
@@ -141,11 +145,32 @@ static void start_worker(struct post *post)
         return;
     }
     post->pid = pid;
+    uint64_t limit = supervisor->generation->config->server.start_timeout;
+    if (limit != 0)
+        loop_timer(supervisor->loop, &post->patience, post->started_at + limit);
     post->channel.fd = ends[0];
     loop_watch(supervisor->loop, &post->channel, EPOLLIN);
     log_event(ENCHUFE_LOG_INFO, "worker started", LOG_STR("worker", post_name(post)),
               LOG_INT("pid", pid), LOG_NUM("generation", supervisor->generation->number),
               LOG_NUM("loops", post->group.loops));
+}
+
+static struct obituary obituary(const struct post *post)
+{
+    return (struct obituary){ .config = post->supervisor->generation->config,
+                              .trace = post->trace,
+                              .worker = post_name(post),
+                              .pid = post->pid };
+}
+
+/* A plugin that does not return from start or loop_start is in no loop's watch yet. */
+static void too_late(struct timer *timer)
+{
+    struct post *post = (struct post *)((char *)timer - offsetof(struct post, patience));
+    struct obituary about = obituary(post);
+
+    obituary_not_started(&about);
+    kill(post->pid, SIGKILL);
 }
 
 static void restart(struct timer *timer)
@@ -216,6 +241,7 @@ static struct post *add_post(struct supervisor *supervisor, const size_t *servic
                                       .loops = loops },
                            .trace = trace_create(loops),
                            .channel = { .fd = -1, .ready = hear },
+                           .patience = { .fire = too_late },
                            .restart = { .fire = first_start } };
     if (post->group.services == NULL || post->trace == NULL ||
         loop_timer(supervisor->loop, &post->restart, 0) != 0) {
@@ -236,14 +262,19 @@ static void check(struct loop_task *task)
 {
     struct supervisor *supervisor =
         (struct supervisor *)((char *)task - offsetof(struct supervisor, check));
-    bool prepared = true, ready = true, alive = false;
+    bool prepared = true, ready = true, deaf = true, alive = false;
 
     for (const struct post *post = supervisor->posts; post != NULL; post = post->next) {
         prepared = prepared && post->prepared;
         ready = ready && post->ready;
+        deaf = deaf && (post->deaf || post->pid == 0);
         alive = alive || post->pid != 0;
     }
     if (supervisor->leaving) {
+        if (deaf && !supervisor->was_deaf) {
+            supervisor->was_deaf = true;
+            supervisor->events.deaf(supervisor->events.context);
+        }
         if (!alive)
             supervisor->events.gone(supervisor->events.context);
     } else if (prepared && !supervisor->was_prepared) {
@@ -265,6 +296,9 @@ static void take_word(struct post *post, const struct channel_packet *packet)
             channel_send(post->channel.fd, CHANNEL_ACCEPT, NULL, -1);
     } else if (packet->type == CHANNEL_READY) {
         post->ready = true;
+        timer_cancel(&supervisor->loop->timers, &post->patience);
+    } else if (packet->type == CHANNEL_DEAF) {
+        post->deaf = true;
     } else if (packet->type == CHANNEL_FAILED) {
         post->told = true;
         snprintf(post->last_crash, sizeof post->last_crash, "%.150s", packet->text);
@@ -293,35 +327,6 @@ static void hear(struct loop_source *source, uint32_t events)
 
 /* ---- the end of a worker ---- */
 
-/* Logs it, keeps it for the status, and returns the service to blame, or -1. */
-static int tell_death(struct post *post, int status)
-{
-    const struct config *config = post->supervisor->generation->config;
-    const struct trace *trace = post->trace;
-    enum callback callback;
-    int service = trace_blame(trace, &callback);
-    const struct service_config *blamed = service >= 0 ? &config->services[service] : NULL;
-    int signal = trace->signal != 0 ? trace->signal : WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    const char *name = trace_signal_name(signal);
-    char address[32], code[16];
-
-    snprintf(address, sizeof address, "0x%llx", (unsigned long long)trace->address);
-    snprintf(code, sizeof code, "%d", WEXITSTATUS(status));
-    log_event(ENCHUFE_LOG_ERROR, signal != 0 ? "worker crashed" : "worker ended",
-              LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid),
-              LOG_STR("service", blamed != NULL ? blamed->name : NULL),
-              LOG_STR("plugin", blamed != NULL ? blamed->plugin : NULL),
-              LOG_STR("callback", callback_name(callback)),
-              LOG_STR("signal", signal != 0 ? name : NULL),
-              LOG_STR("address", trace->signal != 0 ? address : NULL),
-              LOG_STR("status", signal == 0 ? code : NULL));
-    snprintf(post->last_crash, sizeof post->last_crash, "%s%s in %s of %s",
-             signal != 0 ? name : "exit status ", signal != 0 ? "" : code,
-             callback != CALLBACK_NONE ? callback_name(callback) : "no callback",
-             blamed != NULL ? blamed->name : "no service");
-    return service;
-}
-
 /* Moves the service that crashed its worker to one of its own, so that a second crash costs the others
  * nothing. Forgotten with the next generation, whose plugin may be mended. */
 static void quarantine(struct post *post, size_t service)
@@ -345,9 +350,18 @@ static void quarantine(struct post *post, size_t service)
               LOG_STR("service", post->supervisor->generation->config->services[service].name));
 }
 
+static bool serves(const struct post *post, size_t service)
+{
+    for (size_t i = 0; i < post->group.service_count; i++)
+        if (post->group.services[i] == service)
+            return true;
+    return false;
+}
+
 static void worker_ended(struct post *post, int status)
 {
     struct supervisor *supervisor = post->supervisor;
+    struct obituary about = obituary(post);
     int blamed = -1;
 
     hear(&post->channel, EPOLLIN); /* its last words */
@@ -355,13 +369,14 @@ static void worker_ended(struct post *post, int status)
     close(post->channel.fd);
     post->channel.fd = -1;
     if (!post->trace->finished && !post->told)
-        blamed = tell_death(post, status);
+        blamed = obituary_write(&about, status, post->last_crash);
     for (size_t i = 0; i < post->group.service_count; i++)
         stats_forget_connections(supervisor->generation->counters, post->group.services[i]);
+    timer_cancel(&supervisor->loop->timers, &post->patience);
     post->pid = 0;
     post->prepared = post->ready = false;
-    if (blamed >= 0 && post->group.service_count > 1 && supervisor->was_ready &&
-        !supervisor->leaving)
+    if (blamed >= 0 && serves(post, (size_t)blamed) && post->group.service_count > 1 &&
+        supervisor->was_ready && !supervisor->leaving)
         quarantine(post, (size_t)blamed);
     after_failure(post, post->last_crash);
 }
@@ -485,6 +500,7 @@ void supervisor_free(struct supervisor *supervisor)
     for (struct post *post = supervisor->posts; post != NULL; post = next) {
         next = post->next;
         timer_cancel(&supervisor->loop->timers, &post->restart);
+        timer_cancel(&supervisor->loop->timers, &post->patience);
         trace_destroy(post->trace);
         free(post->group.services);
         free(post);

@@ -14,6 +14,7 @@ struct supervisor_events {
     void (*ready)(void *context);    /* every worker accepts; once */
     void (*failed)(void *context,
                    const char *text); /* a worker did not come up before that; once */
+    void (*deaf)(void *context);      /* after leaving: no worker accepts any more; once */
     void (*gone)(void *context);      /* the last worker ended, after leaving */
     /* In a new worker, before anything else: close what is not its own. */
     void (*forked)(void *context);

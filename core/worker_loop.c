@@ -137,6 +137,8 @@ static void carry_out_drain(struct worker_loop *wl)
         return;
     wl->draining = true;
     stop_listening(wl);
+    wl->deaf = true;
+    step_done(wl, 0);
     for (size_t i = 0; i < wl->setup->service_count; i++) {
         struct enchufe_loop *at = &wl->places[i];
         at->owner = wl;
@@ -217,6 +219,7 @@ int worker_loop_start(struct worker_loop *wl)
     wl->loop = loop_create();
     if (wl->places == NULL || wl->loop == NULL)
         return -ENOMEM;
+    wl->loop->watcher = wl->watcher;
     int err = pthread_create(&wl->thread, NULL, run, wl);
     if (err != 0)
         return -err;

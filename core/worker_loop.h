@@ -14,10 +14,12 @@ struct worker_loop {
     size_t index;
     struct loop *loop;
     pthread_t thread;
-    bool running;        /* there is a thread to join */
+    bool running;                 /* there is a thread to join */
+    struct loop_watcher *watcher; /* NULL: none */
     int notify;          /* an eventfd, written when a step is done: started, listening, ended */
     _Atomic int failure; /* 0, or the negative errno of what failed first */
     char error[256];     /* and in words; written before failure */
+    _Atomic bool deaf;   /* it leaves, and accepts no more */
     _Atomic bool ended;  /* the thread is at its end */
 
     /* the thread's own */
@@ -34,8 +36,8 @@ struct worker_loop {
  * worker_loop_end() is due in both cases. */
 int worker_loop_start(struct worker_loop *wl);
 
-/* Orders, from the worker's main thread: accept (a step follows); serve what is there and end; end. The
- * thread's end is a step too. An order that comes after the end does nothing. */
+/* Orders, from the worker's main thread: accept (a step follows); serve what is there and end (a
+ * step follows once nothing new is accepted); end. The thread's end is a step too. An order that comes after the end does nothing. */
 void worker_loop_listen(struct worker_loop *wl);
 void worker_loop_drain(struct worker_loop *wl);
 void worker_loop_quit(struct worker_loop *wl);

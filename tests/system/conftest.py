@@ -16,6 +16,7 @@ import settings  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "timeout(seconds): how long one test may take")
+    config.addinivalue_line("markers", "soak: has a full length, which `make soak` runs")
     if not os.access(settings.ENCHUFE, os.X_OK):
         pytest.exit(f"{settings.ENCHUFE} is not there: run `make` first, or say where with ENCHUFE", 2)
 
@@ -24,7 +25,7 @@ def pytest_collection_modifyitems(items):
     """No test waits for ever, even where a check forgot its own deadline."""
     for item in items:
         if not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(120 * settings.SLOWER))
+            item.add_marker(pytest.mark.timeout(settings.soak(120, 1800) * settings.SLOWER))
 
 
 class AsNobody:

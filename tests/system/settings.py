@@ -16,11 +16,18 @@ SANITIZED = VARIANT in ("asan", "ubsan", "tsan")
 SLOWER = {"asan": 4, "ubsan": 3, "tsan": 6}.get(VARIANT, 1)
 DEADLINE = 20 * SLOWER
 
+# Full length: `make soak`. A count is soak(IN_THE_SUITE, AT_FULL_LENGTH).
+SOAK = os.environ.get("ENCHUFE_SOAK") == "1"
+
 SANITIZER_REPORT = re.compile(
     r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|LeakSanitizer|runtime error:|UndefinedBehavior")
 
 # For plugins that crash on purpose: the signal must reach the process as it does in a release build.
 LET_CRASH = "handle_segv=0:handle_abort=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:detect_leaks=0"
+
+
+def soak(short, full):
+    return full if SOAK else short
 
 
 def plugin_path(name):

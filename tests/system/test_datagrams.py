@@ -169,6 +169,13 @@ def test_a_route_leads_back_to_an_earlier_sender():
             assert second.recv(100) == b"to the second"
 
 
+def test_a_copy_of_a_datagram_leads_back_to_its_sender():
+    with Server(service("datagram_copy", listen="udp://127.0.0.1:0")) as server:
+        with server.datagram_socket("datagram_copy") as client:
+            for number in range(20):
+                assert ask(client, b"%d" % number) == b"%d" % number
+
+
 def test_what_cannot_be_sent_is_an_error_to_the_plugin():
     with Server(service("pair", listen="udp://127.0.0.1:0", threads=1)) as server:
         with server.datagram_socket("pair") as client:

@@ -1,0 +1,67 @@
+"""The client of tests/load: connections and datagrams as fast as it can, every loss counted."""
+
+import os
+import re
+import selectors
+import subprocess
+
+from server import environment
+from settings import BUILD, DEADLINE, SANITIZER_REPORT, SLOWER
+
+LOSSES = ("refused", "reset", "cut", "wrong", "hung", "unanswered", "broken")
+
+
+class Load:
+    """Runs from the beginning of the block to its end, and then asserts that nothing was lost.
+
+    `keys`: what the answers of the versions that may answer are exclusive-or'ed with; 0 is an echo."""
+
+    def __init__(self, tcp=None, udp=None, hold=0, streams=0, datagrams=0, parallel=16, keys=(0,),
+                 deadline=10):
+        self.held = hold
+        self.args = [os.path.join(BUILD, "tests", "load"), "--hold", hold, "--streams", streams,
+                     "--datagrams", datagrams, "--parallel", parallel,
+                     "--deadline", int(deadline * 1000 * SLOWER)]
+        self.args += ["--tcp", tcp] if tcp else []
+        self.args += ["--udp", udp] if udp else []
+        for key in keys:
+            self.args += ["--key", key]
+        self.args = list(map(str, self.args))
+        self.counts = None
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.args, text=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        env=environment())
+        try:
+            self._expect("started")
+        except BaseException:
+            self._kill()
+            raise
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            self._kill()
+            return
+        try:
+            out, err = self.process.communicate(timeout=600 * SLOWER)
+        except BaseException:
+            self._kill()
+            raise
+        assert not SANITIZER_REPORT.search(err), err
+        self.counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", out)}
+        lost = {name: self.counts.get(name) for name in LOSSES if self.counts.get(name) != 0}
+        assert not lost and self.process.returncode == 0, f"lost: {lost}\n{out}{err}"
+        assert self.counts["held"] == self.held, self.counts
+
+    def _expect(self, word):
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            assert selector.select(DEADLINE), f"the load did not say `{word}` within {DEADLINE} s"
+        line = self.process.stdout.readline()
+        assert line == word + "\n", f"{line!r}: {self.process.communicate(timeout=DEADLINE)}"
+
+    def _kill(self):
+        self.process.kill()
+        print(f"---- load\n{self.process.communicate()}")
