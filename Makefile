@@ -13,6 +13,7 @@ BINDIR     ?= $(PREFIX)/bin
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 PLUGINDIR  ?= $(LIBDIR)/enchufe/plugins
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
 
 CONF        ?= conf/enchufe.ini
 PYTEST      ?= pytest-3
@@ -247,18 +248,21 @@ endef
 
 install: all ## install under PREFIX (/usr/local) in DESTDIR; keeps a configuration that is there
 	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(PLUGINDIR) $(DESTDIR)$(INCLUDEDIR)/enchufe \
-	 $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(SYSCONFDIR)/enchufe
+	 $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/enchufe
 	$(INSTALL) -m 755 $B/enchufe $(DESTDIR)$(BINDIR)/enchufe
 	$(INSTALL) -m 644 $(PLUGIN_SO) $(DESTDIR)$(PLUGINDIR)
 	$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(INCLUDEDIR)/enchufe
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 	 -e 's|@PLUGINDIR@|$(PLUGINDIR)|' enchufe.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/enchufe.pc
-	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/enchufe.pc
+	sed -e 's|@BINDIR@|$(BINDIR)|' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|' enchufe.service.in \
+	 >$(DESTDIR)$(UNITDIR)/enchufe.service
+	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/enchufe.pc $(DESTDIR)$(UNITDIR)/enchufe.service
 	test -e $(DESTDIR)$(SYSCONFDIR)/enchufe/enchufe.ini || \
 	 $(INSTALL) -m 644 conf/enchufe.ini $(DESTDIR)$(SYSCONFDIR)/enchufe/enchufe.ini
 
 uninstall: ## remove what install put there; keeps the configuration and other plugins
 	rm -f $(DESTDIR)$(BINDIR)/enchufe $(DESTDIR)$(LIBDIR)/pkgconfig/enchufe.pc \
+	 $(DESTDIR)$(UNITDIR)/enchufe.service \
 	 $(PLUGINS:%=$(DESTDIR)$(PLUGINDIR)/%.so) $(HEADERS:include/%=$(DESTDIR)$(INCLUDEDIR)/%)
 	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(INCLUDEDIR)/enchufe $(DESTDIR)$(PLUGINDIR) \
 	 $(DESTDIR)$(LIBDIR)/enchufe

@@ -8,16 +8,18 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SETTLE_MS 500
-#define EVENTS (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
+#define EVENTS (IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
 
 /* Names in one folder that are ours. */
 struct entry {
-    int folder;    /* inotify's number; one folder may have several entries */
-    char *pattern; /* a name, or a pattern of names */
-    bool exact;    /* no pattern */
+    int folder;       /* inotify's number; one folder may have several entries */
+    char *path;       /* owned */
+    const char *name; /* its last part: a name, or a pattern of names */
+    bool exact;       /* no pattern */
 };
 
 struct watch {
@@ -33,7 +35,7 @@ struct watch {
 static void add(struct watch *watch, const char *path, bool exact)
 {
     char folder[PATH_MAX];
-    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+    const char *slash = strrchr(path, '/');
 
     if (slash == NULL)
         snprintf(folder, sizeof folder, ".");
@@ -45,33 +47,46 @@ static void add(struct watch *watch, const char *path, bool exact)
     watch->entries = entries;
     /* A folder that is not there cannot be watched; that it comes is not noticed. */
     int number = inotify_add_watch(watch->source.fd, folder, EVENTS | IN_MASK_ADD);
-    char *pattern = strdup(name);
-    if (number < 0 || pattern == NULL) {
-        free(pattern);
+    char *copy = strdup(path);
+    if (number < 0 || copy == NULL) {
+        free(copy);
         return;
     }
-    entries[watch->count++] =
-        (struct entry){ .folder = number, .pattern = pattern, .exact = exact };
+    entries[watch->count++] = (struct entry){ .folder = number,
+                                              .path = copy,
+                                              .name = copy + (slash != NULL ? slash + 1 - path : 0),
+                                              .exact = exact };
 }
 
-static void forget_all(struct watch *watch)
+static bool has_folder(const struct watch *watch, int folder)
 {
-    for (size_t i = 0; i < watch->count; i++) {
-        inotify_rm_watch(watch->source.fd, watch->entries[i].folder);
-        free(watch->entries[i].pattern);
+    for (size_t i = 0; i < watch->count; i++)
+        if (watch->entries[i].folder == folder)
+            return true;
+    return false;
+}
+
+/* Folders that are still watched keep their number, and with it the events that were not read yet. */
+static void forget(const struct watch *watch, struct entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!has_folder(watch, entries[i].folder))
+            inotify_rm_watch(watch->source.fd, entries[i].folder);
+        free(entries[i].path);
     }
-    free(watch->entries);
-    watch->entries = NULL;
-    watch->count = 0;
+    free(entries);
 }
 
 void watch_generation(struct watch *watch, const struct generation *generation)
 {
     const struct config *config = generation->config;
     const char *include = config->server.include, *slash = strrchr(config->file, '/');
+    struct entry *before = watch->entries;
+    size_t count = watch->count;
     char path[PATH_MAX];
 
-    forget_all(watch);
+    watch->entries = NULL;
+    watch->count = 0;
     add(watch, config->file, true);
     if (include != NULL && (*include == '/' || slash == NULL))
         add(watch, include, false);
@@ -80,6 +95,20 @@ void watch_generation(struct watch *watch, const struct generation *generation)
         add(watch, path, false);
     for (size_t i = 0; i < generation->seal_count; i++)
         add(watch, generation->seals[i].path, true);
+    forget(watch, before, count);
+}
+
+/* A file that was only just created is not written yet, and an event will tell when it is; a link is. */
+static bool is_whole(const struct entry *entry, const struct inotify_event *event)
+{
+    char path[PATH_MAX];
+    struct stat st;
+
+    if (!(event->mask & IN_CREATE))
+        return true;
+    snprintf(path, sizeof path, "%.*s%s", (int)(entry->name - entry->path), entry->path,
+             event->name);
+    return lstat(path, &st) == 0 && (S_ISLNK(st.st_mode) || st.st_nlink > 1);
 }
 
 static bool is_ours(const struct watch *watch, const struct inotify_event *event)
@@ -87,8 +116,9 @@ static bool is_ours(const struct watch *watch, const struct inotify_event *event
     for (size_t i = 0; i < watch->count; i++) {
         const struct entry *entry = &watch->entries[i];
         if (entry->folder == event->wd && event->len != 0 &&
-            (entry->exact ? strcmp(entry->pattern, event->name) == 0
-                          : fnmatch(entry->pattern, event->name, FNM_PERIOD) == 0))
+            (entry->exact ? strcmp(entry->name, event->name) == 0
+                          : fnmatch(entry->name, event->name, FNM_PERIOD) == 0) &&
+            is_whole(entry, event))
             return true;
     }
     return false;
@@ -152,7 +182,9 @@ void watch_free(struct watch *watch)
 {
     if (watch == NULL)
         return;
-    forget_all(watch);
+    size_t count = watch->count;
+    watch->count = 0;
+    forget(watch, watch->entries, count);
     timer_cancel(&watch->loop->timers, &watch->settle);
     loop_watch(watch->loop, &watch->source, 0);
     close(watch->source.fd);

@@ -70,7 +70,7 @@ def test_everything_is_installed_and_uninstall_takes_it_away(make, tmp_path):
     make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
     files = files_under(tmp_path)
     for wanted in ("usr/bin/enchufe", "usr/include/enchufe/plugin.h", "usr/include/enchufe/wire.h",
-                   "etc/enchufe/enchufe.ini"):
+                   "usr/lib/systemd/system/enchufe.service", "etc/enchufe/enchufe.ini"):
         assert wanted in files, files
     for name in ("hola.so", "echo.so", "responder.so", "enchufe.pc"):
         assert any(file.endswith("/" + name) for file in files), files
@@ -92,6 +92,28 @@ def test_nothing_of_this_machine_is_in_the_pkg_config_file(installed):
         text = file.read()
     assert ROOT not in text and str(installed) not in text and "@" not in text
     assert "/opt/enchufe" in text
+
+
+def unit_lines(path):
+    with open(path, encoding="utf-8") as file:
+        return [line for line in file.read().splitlines() if line and line[0] != "#"]
+
+
+def test_the_unit_names_what_was_installed(make, tmp_path):
+    prefix = tmp_path / "there"
+    make("install", f"PREFIX={prefix}")
+    unit = prefix / "lib" / "systemd" / "system" / "enchufe.service"
+    lines = unit_lines(unit)
+    assert f"ExecStart={prefix}/bin/enchufe run {prefix}/etc/enchufe/enchufe.ini" in lines
+    assert f"ExecReload={prefix}/bin/enchufe reload" in lines
+    assert os.path.exists(f"{prefix}/etc/enchufe/enchufe.ini")
+    assert "@BINDIR@" not in unit.read_text() and "@SYSCONFDIR@" not in unit.read_text()
+    if shutil.which("systemd-analyze"):
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no",
+                               str(unit)], capture_output=True, text=True, check=False,
+                              timeout=DEADLINE)
+        about = [line for line in done.stderr.splitlines() if "enchufe" in line]
+        assert not about, done.stderr
 
 
 def test_the_installed_server_finds_the_installed_plugins_by_their_names(make, tmp_path):

@@ -1,0 +1,65 @@
+"""What the unit file takes from the server is not missed: its limits, without the service manager."""
+
+import ctypes
+import os
+import re
+import shutil
+
+import pytest
+
+from server import Server, service
+from settings import ENCHUFE, ROOT, SANITIZED
+
+PR_SET_MDWE = 65
+PR_MDWE_REFUSE_EXEC_GAIN = 1
+
+with open(os.path.join(ROOT, "enchufe.service.in"), encoding="utf-8") as unit:
+    UNIT = dict(re.findall(r"^(\w+)=(.*)$", unit.read(), re.MULTILINE))
+
+
+def refuse_exec_gain():
+    """The kernel's own MemoryDenyWriteExecute, for this process and its children."""
+    return ctypes.CDLL(None).prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)
+
+
+def kernel_can_refuse():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if refuse_exec_gain() == 0 else 1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.skipif(SANITIZED, reason="sanitizers map memory as they like")
+def test_plugins_load_where_no_memory_may_be_made_executable():
+    assert UNIT["MemoryDenyWriteExecute"] == "yes"
+    if not kernel_can_refuse():
+        pytest.skip("this kernel cannot refuse it")
+    with Server(service("echo"), preexec=refuse_exec_gain) as server:
+        with server.connect("echo") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
+def test_the_units_capabilities_are_enough(as_nobody):
+    """To take a port below 1024, become another user, and end a worker of that user that is stuck."""
+    names = UNIT["CapabilityBoundingSet"].lower().split()
+    allowed = ",".join("+" + name.removeprefix("cap_") for name in names)
+    script = os.path.join(as_nobody.directory, "start")
+    with open(script, "w", encoding="utf-8") as file:
+        file.write(f"#!/bin/sh\nexec setpriv --bounding-set=-all,{allowed} --inh-caps=-all "
+                   f"--no-new-privs {ENCHUFE} \"$@\"\n")
+    os.chmod(script, 0o755)
+    with Server(f"[server]\nuser = {as_nobody.uid}\ndrain_timeout = 300ms\n" +
+                service("crash", as_nobody.plugin("crash")) +
+                service("low", as_nobody.plugin("echo"), "tcp://127.0.0.77:907"),
+                binary=script, crashes=True) as server:
+        with open(f"/proc/{server.worker()}/status", encoding="ascii") as file:
+            status = file.read()
+        assert re.search(rf"^Uid:\s+{as_nobody.uid}\s", status, re.MULTILINE)
+        assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
+        with server.connect("low") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+        worker = server.worker()
+        os.kill(worker, 19)  # stopped, it cannot obey
+        server.stop()
+        server.wait_for_lines("worker does not leave, and is killed", pid=str(worker))

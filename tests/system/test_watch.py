@@ -1,0 +1,234 @@
+"""`watch = yes`: files that change reload by themselves, with the same safety as a command."""
+
+import os
+import shutil
+import time
+
+import pytest
+
+from server import Server, service
+from settings import PLUGINS, plugin_path
+
+QUIET = 1.0  # twice what the server waits for
+
+
+class Watched(Server):
+    """Its echo service is loaded from a plugin file of its own, and includes services/*.ini."""
+
+    def __init__(self, config="", keys="", watch="yes"):
+        super().__init__(f"[server]\nwatch = {watch}\ncontrol = {{dir}}/control.sock\n"
+                         f"drain_timeout = 2s\ninclude = services/*.ini\n{keys}\n" +
+                         service("echo", "{dir}/plugins/echo.so") + config)
+        self.services = os.path.join(self.directory, "services")
+        self.plugin = os.path.join(self.directory, "plugins", "echo.so")
+        os.mkdir(self.services)
+        os.mkdir(os.path.dirname(self.plugin))
+        shutil.copy(os.path.join(PLUGINS, "echo.so"), self.plugin)
+
+    def path(self, *names):
+        return os.path.join(self.directory, *names)
+
+    def write(self, path, text):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def drop_in(self, name, text):
+        self.write(os.path.join(self.services, name), text)
+
+    def serves(self, generation):
+        self.wait_for_lines("ready", generation=str(generation))
+        listening = self._read_listening()
+        count = int(self.lines("ready")[-1]["endpoints"])
+        self._listening = listening[-count:]
+        if generation > 1:
+            self.wait_for_lines("drained", generation=str(generation - 1))
+
+    def is_quiet(self):
+        """Whether no reload begins for a while; waits, because that is what must not happen."""
+        before = len(self.lines("reloading"))
+        end = time.monotonic() + QUIET
+        while time.monotonic() < end:
+            if len(self.lines("reloading")) != before:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def echoes(self):
+        with self.connect("echo") as client:
+            return client.ask(b"hola", 4) == b"hola"
+
+
+def touch(server):
+    os.utime(server.file)
+    with open(server.file, "a", encoding="utf-8"):
+        pass
+
+
+def rewrite(server):
+    server.write(server.file, server.config)
+
+
+def move_over(server):
+    server.write(server.file + ".new", server.config)
+    os.replace(server.file + ".new", server.file)
+
+
+def copy_over_plugin(server):
+    shutil.copy(os.path.join(PLUGINS, "echo.so"), server.plugin)
+
+
+def move_over_plugin(server):
+    shutil.copy(os.path.join(PLUGINS, "echo.so"), server.plugin + ".new")
+    os.replace(server.plugin + ".new", server.plugin)
+
+
+@pytest.mark.parametrize("change", [touch, rewrite, move_over, copy_over_plugin, move_over_plugin])
+def test_a_change_is_one_reload_each_time(change):
+    with Watched() as server:
+        for generation in (2, 3):
+            change(server)
+            server.serves(generation)
+            assert server.is_quiet() and server.echoes()
+
+
+def test_a_service_is_dropped_in_and_taken_out_without_a_command():
+    with Watched() as server:
+        server.drop_in("more.ini", service("more", "echo"))
+        server.serves(2)
+        with server.connect("more") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+        os.unlink(os.path.join(server.services, "more.ini"))
+        server.serves(3)
+        assert not server.endpoints("more") and server.echoes()
+
+
+def test_a_service_that_is_linked_in_or_renamed_is_noticed():
+    with Watched() as server:
+        server.write(server.path("more.ini"), service("more", "echo"))
+        os.symlink(server.path("more.ini"), os.path.join(server.services, "more.ini"))
+        server.serves(2)
+        os.rename(os.path.join(server.services, "more.ini"),
+                  os.path.join(server.services, "more.off"))
+        server.serves(3)
+        assert not server.endpoints("more")
+        os.link(server.path("more.ini"), os.path.join(server.services, "hard.ini"))
+        server.serves(4)
+        assert server.endpoints("more")
+
+
+def test_the_plugin_of_a_service_that_came_later_is_watched_as_well():
+    with Watched() as server:
+        os.mkdir(server.path("other"))
+        other = server.path("other", "drain.so")
+        shutil.copy(plugin_path("drain"), other)
+        server.drop_in("more.ini", service("more", other))
+        server.serves(2)
+        shutil.copy(plugin_path("drain"), other)
+        server.serves(3)
+        os.unlink(os.path.join(server.services, "more.ini"))
+        server.serves(4)
+        shutil.copy(plugin_path("drain"), other)
+        assert server.is_quiet()
+
+
+@pytest.mark.parametrize("what", ["configuration", "plugin", "plugin is gone", "drop-in"])
+def test_a_broken_edit_leaves_everything_as_it_is_and_is_told(what):
+    with Watched() as server:
+        workers = server.workers()
+        if what == "configuration":
+            server.write(server.file, server.config + "nonsense = 1\n")
+            error = "nonsense"
+        elif what == "plugin":
+            server.write(server.plugin, "not a plugin")
+            error = "echo.so"
+        elif what == "plugin is gone":
+            os.unlink(server.plugin)
+            error = "echo.so"
+        else:
+            server.drop_in("broken.ini", "[more]\nplugin = nowhere\nlisten = tcp://127.0.0.1:0\n")
+            error = "nowhere"
+        assert error in server.wait_for_lines("reload failed")[0]["error"]
+        assert server.is_quiet() and server.workers() == workers and server.echoes()
+        if what == "drop-in":
+            os.unlink(os.path.join(server.services, "broken.ini"))
+        copy_over_plugin(server)
+        rewrite(server)
+        server.wait_for_lines("ready", 2)
+        assert server.echoes()
+
+
+def test_other_files_in_the_same_folders_do_nothing():
+    with Watched(keys="log_level = info") as server:
+        for path in ("enchufe.ini~", ".enchufe.ini.swp", "4913", "services/notes.txt",
+                     "services/.hidden.ini", "plugins/other.so"):
+            server.write(server.path(path), "[x]\nnothing of ours\n")
+            os.unlink(server.path(path))
+        os.mkdir(server.path("folder"))
+        assert server.is_quiet()
+
+
+def test_many_writes_within_half_a_second_are_one_reload():
+    with Watched() as server:
+        for _ in range(30):
+            rewrite(server)
+            copy_over_plugin(server)
+            time.sleep(0.02)  # the pace of an editor or a package manager
+        server.serves(2)
+        assert server.is_quiet() and len(server.lines("reloading")) == 1
+
+
+def test_a_change_while_a_reload_is_under_way_is_not_lost():
+    with Watched() as server:
+        gate = server.path("gate")
+        os.mkfifo(gate)
+        server.drop_in("slow.ini", service("slow", "slow_start", gate=gate))
+        server.wait_for_log("slow_start waits")
+        server.drop_in("slow.ini", service("more", "echo"))
+        with open(gate, "wb"):
+            server.wait_for_lines("ready", generation="2")
+        server.serves(3)
+        assert server.endpoints("more")
+
+
+def test_nothing_is_watched_unless_asked_for_and_a_reload_begins_or_ends_it():
+    with Watched(watch="no") as server:
+        rewrite(server)
+        assert server.is_quiet()
+        os.kill(server.pid, 1)
+        server.serves(2)
+        server.config = server.config.replace("watch = no", "watch = yes")
+        rewrite(server)
+        os.kill(server.pid, 1)
+        server.serves(3)
+        rewrite(server)
+        server.serves(4)
+        server.config = server.config.replace("watch = yes", "watch = no")
+        rewrite(server)
+        server.serves(5)
+        rewrite(server)
+        assert server.is_quiet()
+
+
+def test_connections_stay_while_files_change():
+    with Watched() as server, server.connect("echo") as client:
+        server.config = server.config.replace("drain_timeout = 2s", "drain_timeout = 60s")
+        rewrite(server)
+        server.wait_for_lines("ready", generation="2")
+        assert client.ask(b"hola", 4) == b"hola"
+        client.socket.close()
+
+
+def test_the_configuration_may_be_named_without_a_folder():
+    with Watched() as server:
+        server.stop()
+        server.file = "enchufe.ini"
+        before = os.getcwd()
+        os.chdir(server.directory)
+        try:
+            server.start()
+            rewrite(server)
+            server.wait_for_lines("ready", generation="2")
+            server.drop_in("more.ini", service("more", "echo"))
+            server.wait_for_lines("ready", generation="3")
+        finally:
+            os.chdir(before)
