@@ -1,5 +1,6 @@
 /* Starting, watching and restarting workers. */
 #include "supervisor.h"
+#include "backoff.h"
 #include "channel.h"
 #include "log.h"
 #include "obituary.h"
@@ -10,14 +11,6 @@
 #include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* Between the death of a worker and its next start: nothing, then 0.1 s, doubled each time, and from 5 s
- * on at once to 30 s: at most ten starts in ten seconds, and then two a minute. (Without this, one that
- * crashes as it starts is started 6,000 times a second.) Health makes it forgotten. */
-#define BACKOFF_FIRST_MS 100
-#define BACKOFF_DOUBLED_MS 5000
-#define BACKOFF_MAX_MS 30000
-#define HEALTHY_MS 60000
 
 /* A worker that was told to leave has its time, and this. */
 #define GRACE_MS 500
@@ -34,7 +27,7 @@ struct post {
     struct timer restart;
     struct timer patience; /* until it serves */
     uint64_t started_at;
-    unsigned failures;    /* in a row */
+    struct backoff backoff;
     uint64_t sent_before; /* what its services had sent when it was started */
     unsigned restarts;
     bool prepared, ready;
@@ -189,17 +182,6 @@ static void first_start(struct timer *timer)
     start_worker(post);
 }
 
-static uint64_t backoff(const struct post *post)
-{
-    uint64_t delay = BACKOFF_FIRST_MS;
-
-    if (post->failures == 0)
-        return 0;
-    for (unsigned i = 1; i < post->failures && delay < BACKOFF_DOUBLED_MS; i++)
-        delay *= 2;
-    return delay < BACKOFF_DOUBLED_MS ? delay : BACKOFF_MAX_MS;
-}
-
 /* Before a generation is ready the first failure is its end; later the worker is started again. */
 static void after_failure(struct post *post, const char *text)
 {
@@ -215,17 +197,12 @@ static void after_failure(struct post *post, const char *text)
         supervisor->failed = true;
         return;
     }
-    /* One that answered somebody before it died is in no loop of crashes. */
-    if (now - post->started_at >= HEALTHY_MS)
-        post->failures = 0;
-    else if (post->failures > 1 && sent(post) != post->sent_before)
-        post->failures = 1;
-    uint64_t delay = backoff(post);
+    uint64_t delay =
+        backoff_next(&post->backoff, now - post->started_at, sent(post) != post->sent_before);
     if (delay != 0)
         log_event(ENCHUFE_LOG_INFO, "worker starts again", LOG_STR("worker", post_name(post)),
                   LOG_DURATION("in", delay));
     loop_timer(supervisor->loop, &post->restart, now + delay);
-    post->failures++;
 }
 
 static struct post *add_post(struct supervisor *supervisor, const size_t *services, size_t count,
@@ -338,14 +315,14 @@ static void quarantine(struct post *post, size_t service)
     if (own == NULL)
         return; /* then together, as before */
     own->quarantined = true;
-    own->failures = 1;
+    own->backoff.failures = 1;
     own->restarts = 1;
     memcpy(own->last_crash, post->last_crash, sizeof own->last_crash);
     for (size_t i = 0; i < group->service_count; i++)
         if (group->services[i] != service)
             group->services[kept++] = group->services[i];
     group->service_count = kept;
-    post->failures = 0;
+    post->backoff.failures = 0;
     log_event(ENCHUFE_LOG_WARNING, "service gets a worker of its own",
               LOG_STR("service", post->supervisor->generation->config->services[service].name));
 }
