@@ -24,12 +24,11 @@ static void a_loop_of_crashes_is_slow(void **state)
     unsigned first = 0, later = 0;
 
     (void)state;
-    while (now < 190000) {
+    for (;;) {
         now += backoff_next(&backoff, 1, false);
-        if (now <= 10000)
-            first++;
-        else
-            later++;
+        if (now > 190000)
+            break;
+        *(now <= 10000 ? &first : &later) += 1;
     }
     assert_in_range(first, 1, 10);
     assert_in_range(later, 1, 6);
