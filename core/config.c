@@ -44,7 +44,7 @@ static void read_server(struct config *config, const struct sections *sections,
     server->log_place = said_at(section, "log", &nowhere);
     if (server->log && strcmp(server->log, "stderr") == 0)
         server->log = NULL;
-    if (server->log)
+    else if (server->log && strcmp(server->log, "syslog") != 0)
         server->log = config_keep(config->memory, value_path(config->file, server->log));
 }
 

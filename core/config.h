@@ -14,11 +14,14 @@ struct server_config {
     int64_t threads;        /* 0: auto, one loop for each processor that the process may use */
     const char *user;       /* NULL: stay who we are */
     const char *group;      /* NULL: the user's */
-    const char *log;        /* an absolute path; NULL: standard error */
+    const char *log;        /* an absolute path, or `syslog`; NULL: standard error */
     int log_level;          /* enum enchufe_log_level */
     int log_format;         /* enum log_format of log.h */
+    bool watch;             /* reload by itself when files change */
     const char *control;    /* control socket path; NULL: none */
+    uint64_t start_timeout; /* 0: no limit */
     uint64_t drain_timeout;
+    uint64_t stall_limit;                            /* 0: never */
     int64_t max_connections;                         /* 0: no limit */
     struct place user_place, group_place, log_place; /* where they were said */
 };
@@ -33,6 +36,7 @@ struct service_limits {
     uint64_t max_input;      /* 0: not said */
     uint64_t max_output;
     int64_t backlog;
+    bool trust_source_ports;
 };
 
 /* One endpoint of a service, and where it was said. */

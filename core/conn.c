@@ -12,13 +12,6 @@
 #define CONN_OF(pointer, member)                                                                   \
     ((struct enchufe_conn *)((char *)(pointer)-offsetof(struct enchufe_conn, member)))
 
-void conn_later(struct enchufe_conn *conn)
-{
-    loop_defer(conn->at->loop, &conn->task);
-}
-
-/* ---- what is watched, and when to wake ---- */
-
 static void watch(struct enchufe_conn *conn)
 {
     uint32_t events = 0;
@@ -37,34 +30,6 @@ static void watch(struct enchufe_conn *conn)
     int err = loop_watch(conn->at->loop, &conn->source, events);
     if (err != 0)
         conn_close(conn, err == -ENOMEM ? ENCHUFE_CLOSED_NO_MEMORY : ENCHUFE_CLOSED_IO_ERROR);
-}
-
-static uint64_t idle_deadline(const struct enchufe_conn *conn)
-{
-    uint64_t timeout = conn->at->service->config->limits.idle_timeout;
-
-    return timeout == 0 || conn->phase != CONN_OPEN ? TIMER_NEVER
-                                                    : conn->active_at + timeout + LOOP_TICK_MS;
-}
-
-static uint64_t next_deadline(const struct enchufe_conn *conn)
-{
-    uint64_t next = idle_deadline(conn);
-
-    if (conn->write_deadline < next)
-        next = conn->write_deadline;
-    return conn->plugin_deadline < next ? conn->plugin_deadline : next;
-}
-
-/* A deadline that moved back is left to the timer's early call: most do, with each batch of bytes. */
-void conn_schedule(struct enchufe_conn *conn)
-{
-    uint64_t next = next_deadline(conn);
-
-    if (next == TIMER_NEVER || (timer_running(&conn->timer) && conn->timer.deadline <= next))
-        return;
-    if (loop_timer(conn->at->loop, &conn->timer, next) != 0)
-        conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
 }
 
 /* ---- settling ---- */
@@ -175,7 +140,7 @@ static void expire(struct timer *timer)
     conn->busy = true;
     if (conn->write_deadline <= now) {
         conn_close(conn, conn->phase == CONN_LINGERING ? conn->reason : ENCHUFE_CLOSED_SLOW_READER);
-    } else if (idle_deadline(conn) <= now) {
+    } else if (conn_idle_deadline(conn) <= now) {
         conn_close(conn, ENCHUFE_CLOSED_IDLE);
     } else if (conn->plugin_deadline <= now) {
         conn->plugin_deadline = TIMER_NEVER;

@@ -3,7 +3,9 @@
  *   conn.c         opening, events, timers, draining: what drives a connection
  *   conn_input.c   receiving, framing, the plugin's input callbacks
  *   conn_output.c  writing and flushing
- *   conn_close.c   the one way out
+ *   conn_end.c     the last callback, the log's line, the memory
+ *   conn_base.c    what all of these use
+ *   conn_ref.c, conn_post.c   references, and events that other threads post through them
  *
  * Lifetime: conn_open allocates; conn_close only marks; the loop's end-of-turn task ends the connection,
  * calls on_close once and frees. Until then every pointer to it is good. */
@@ -66,18 +68,11 @@ struct enchufe_conn {
  * counted. */
 void conn_open(struct enchufe_loop *at, int fd, const enchufe_address *peer);
 
-/* Something changed from outside of the connection's own events (a write from another connection's
- * callback, resume): see to it at the end of the turn. */
-void conn_later(struct enchufe_conn *conn);
-
 /* Calls on_drain, once. */
 void conn_drain(struct enchufe_conn *conn);
 
 /* Calls on_event, unless the connection is closed already: then returns false. */
 bool conn_event(struct enchufe_conn *conn, uint64_t tag, void *data);
-
-/* Recomputes when the connection's timer must fire. */
-void conn_schedule(struct enchufe_conn *conn);
 
 /* Bytes moved: the idle time starts again. Reads no clock where nobody asks for the time. */
 static inline void conn_active(struct enchufe_conn *conn)
@@ -108,15 +103,27 @@ int conn_writev(struct enchufe_conn *conn, const struct iovec *parts, int count)
 /* One send of what is queued, unless the system took no more last time. */
 void conn_flush(struct enchufe_conn *conn);
 
-/* conn_close.c */
-
-/* Marks the connection as over; the first reason counts. It ends with this turn. */
-void conn_close(struct enchufe_conn *conn, int reason);
+/* conn_end.c */
 
 /* Ends it: on_close, the log's line, the counters, the memory. Only for the end of a turn. */
 void conn_end(struct enchufe_conn *conn);
 
 /* A connection refused before it began: counted and logged. */
 void conn_refuse(struct enchufe_loop *at, int fd, const enchufe_address *peer, int reason);
+
+/* conn_base.c */
+
+/* Marks the connection as over; the first reason counts. It ends with this turn. */
+void conn_close(struct enchufe_conn *conn, int reason);
+
+/* Something changed from outside of the connection's own events (a write from another connection's
+ * callback, resume): see to it at the end of the turn. */
+void conn_later(struct enchufe_conn *conn);
+
+/* Recomputes when the connection's timer must fire. */
+void conn_schedule(struct enchufe_conn *conn);
+
+/* When idle_timeout will have passed, by loop_now(); TIMER_NEVER where it cannot. */
+uint64_t conn_idle_deadline(const struct enchufe_conn *conn);
 
 #endif

@@ -46,8 +46,8 @@ static size_t feed_message(struct enchufe_conn *conn, unsigned char *data, size_
         frame = framing_last(framing, data, len);
     conn->scanned = (uint32_t)frame.scanned;
     if (frame.status < 0) {
-        conn_close(conn,
-                   frame.status == -EMSGSIZE ? ENCHUFE_CLOSED_TOO_LONG : ENCHUFE_CLOSED_BAD_FRAME);
+        give_up(conn,
+                frame.status == -EMSGSIZE ? ENCHUFE_CLOSED_TOO_LONG : ENCHUFE_CLOSED_BAD_FRAME);
         return 0;
     }
     if (frame.status == 0)

@@ -22,8 +22,8 @@ struct client {
     struct timer patience;
     struct loop_task end; /* freed at the end of the turn */
     struct reload_waiter waiter;
-    bool waiting; /* for a reload */
-    bool stays;   /* asked to stop: its stream ends with the server */
+    enum { FOR_NOTHING, FOR_RELOAD, FOR_UPGRADE } waiting;
+    bool stays; /* asked to stop: its stream ends with the server */
     char line[LINE_MAX_LENGTH];
     size_t line_len;
     char *answer;
@@ -34,8 +34,8 @@ struct control {
     struct loop_source source;
     struct loop *loop;
     struct rollover *rollover;
-    void (*stop)(void *context, bool at_once);
-    void *context;
+    struct control_orders orders;
+    bool given; /* to another server */
     struct client *clients;
     size_t client_count;
     uint64_t opened_at;
@@ -67,8 +67,10 @@ static void client_free(struct loop_task *task)
             break;
         }
     control->client_count--;
-    if (client->waiting)
+    if (client->waiting == FOR_RELOAD)
         rollover_forget(control->rollover, &client->waiter);
+    if (client->waiting == FOR_UPGRADE)
+        control->orders.forget_upgrade(control->orders.context, &client->waiter);
     timer_cancel(&control->loop->timers, &client->patience);
     loop_watch(control->loop, &client->source, 0);
     close(client->source.fd);
@@ -137,11 +139,11 @@ static void print_status_json(FILE *out, struct client *client)
     status_print_json(out, client->control->rollover, clock_ms() - client->control->opened_at);
 }
 
-static void reloaded(struct reload_waiter *waiter, bool good, const char *text)
+static void order_done(struct reload_waiter *waiter, bool good, const char *text)
 {
     struct client *client = (struct client *)((char *)waiter - offsetof(struct client, waiter));
 
-    client->waiting = false;
+    client->waiting = FOR_NOTHING;
     reply(client, good, NULL, text);
 }
 
@@ -156,15 +158,20 @@ static void obey(struct client *client)
     } else if (strcmp(client->line, "status json") == 0) {
         reply(client, true, print_status_json, NULL);
     } else if (strcmp(client->line, "reload") == 0) {
-        client->waiting = true;
-        client->waiter.done = reloaded;
+        client->waiting = FOR_RELOAD;
+        client->waiter.done = order_done;
         rollover_reload(control->rollover, &client->waiter);
+    } else if (strcmp(client->line, "upgrade") == 0) {
+        client->waiting = FOR_UPGRADE;
+        client->waiter.done = order_done;
+        control->orders.upgrade(control->orders.context, &client->waiter);
     } else if (strcmp(client->line, "stop") == 0) {
         client->stays = true;
         reply(client, true, NULL, "");
-        control->stop(control->context, false);
+        control->orders.stop(control->orders.context, false);
     } else {
-        reply(client, false, NULL, "unknown command: status, status json, reload or stop\n");
+        reply(client, false, NULL,
+              "unknown command: status, status json, reload, upgrade or stop\n");
     }
 }
 
@@ -272,38 +279,67 @@ static int bind_socket(const char *path)
     return fd;
 }
 
-struct control *control_open(const char *path, struct loop *loop,
-                             void (*stop)(void *context, bool at_once), void *context)
+/* Binds the socket at path. Returns NULL, or what is wrong. */
+static const char *open_path(struct control *control, const char *path)
+{
+    const char *wrong;
+
+    if (strlen(path) >= sizeof control->path)
+        return "is too long for a socket";
+    if ((wrong = sockets_clear_stale(path)) != NULL)
+        return wrong;
+    strcpy(control->path, path);
+    control->source.fd = bind_socket(path);
+    return control->source.fd < 0 ? strerror(-control->source.fd) : NULL;
+}
+
+/* The path of a socket that was handed over is its own. */
+static void adopt(struct control *control, int fd)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    socklen_t len = sizeof address;
+
+    control->source.fd = fd;
+    if (getsockname(fd, (struct sockaddr *)&address, &len) == 0)
+        memcpy(control->path, address.sun_path, sizeof control->path - 1);
+}
+
+struct control *control_open(const char *path, int inherited, struct loop *loop,
+                             const struct control_orders *orders)
 {
     struct control *control = calloc(1, sizeof *control);
-    bool said = path != NULL;
-    const char *wrong = NULL;
+    const char *where = path != NULL ? path : control_default_path(), *wrong = NULL;
 
     if (control == NULL)
         return NULL;
     *control = (struct control){ .source = { .fd = -1, .ready = control_ready },
                                  .loop = loop,
-                                 .stop = stop,
-                                 .context = context,
+                                 .orders = *orders,
                                  .opened_at = clock_ms() };
-    path = said ? path : control_default_path();
-    if (strlen(path) >= sizeof control->path)
-        wrong = "is too long for a socket";
+    if (inherited >= 0)
+        adopt(control, inherited);
     else
-        wrong = sockets_clear_stale(path);
-    if (wrong == NULL) {
-        strcpy(control->path, path);
-        control->source.fd = bind_socket(path);
-        if (control->source.fd < 0)
-            wrong = strerror(-control->source.fd);
-    }
+        wrong = open_path(control, where);
     if (wrong != NULL) {
-        log_event(said ? ENCHUFE_LOG_ERROR : ENCHUFE_LOG_INFO, "no control socket",
-                  LOG_STR("path", path), LOG_STR("error", wrong));
+        log_event(path != NULL ? ENCHUFE_LOG_ERROR : ENCHUFE_LOG_INFO, "no control socket",
+                  LOG_STR("path", where), LOG_STR("error", wrong));
         free(control);
         return NULL;
     }
     return control;
+}
+
+int control_fd(const struct control *control)
+{
+    return control != NULL ? control->source.fd : -1;
+}
+
+void control_give(struct control *control)
+{
+    if (control == NULL)
+        return;
+    control->given = true;
+    loop_watch(control->loop, &control->source, 0);
 }
 
 void control_serve(struct control *control, struct rollover *rollover)
@@ -331,7 +367,8 @@ void control_close(struct control *control)
         client_free(&control->clients->end);
     loop_watch(control->loop, &control->source, 0);
     close(control->source.fd);
-    unlink(control->path);
+    if (!control->given)
+        unlink(control->path);
     free(control);
 }
 

@@ -1,6 +1,6 @@
 /* The control socket: `enchufe status`, `reload` and `stop` talk to the master here.
  *
- * A client sends one line, `status`, `status json`, `reload` or `stop`; the answer is a line `ok` or
+ * A client sends one line, `status`, `status json`, `reload`, `upgrade` or `stop`; the answer is a line `ok` or
  * `failed`, then text for people (or JSON), then the end of the stream. Only the server's own user and
  * root are answered. */
 #ifndef CONTROL_H
@@ -14,14 +14,30 @@ struct control;
  * $XDG_RUNTIME_DIR/enchufe.sock or /tmp/enchufe-UID.sock. Returns a static string. */
 const char *control_default_path(void);
 
+/* What the master does for it, each with context. */
+struct control_orders {
+    void (*stop)(void *context, bool at_once);
+    /* done is called once; forget: the waiter's client is gone. */
+    void (*upgrade)(void *context, struct reload_waiter *waiter);
+    void (*forget_upgrade)(void *context, struct reload_waiter *waiter);
+    void *context;
+};
+
 /* Opens the socket at path, or with NULL at the default one; what is in the way of the default is worth a
- * warning only (a second server runs), of a path that was said too. stop is called for `stop`. Returns
- * NULL where there is no socket, which every function here takes. */
-struct control *control_open(const char *path, struct loop *loop,
-                             void (*stop)(void *context, bool at_once), void *context);
+ * line of the log only (a second server runs), at a path that was said an error. inherited is a socket that
+ * was handed over, or -1. Returns NULL where there is no socket, which every function here takes. */
+struct control *control_open(const char *path, int inherited, struct loop *loop,
+                             const struct control_orders *orders);
 
 /* Answers from now on. */
 void control_serve(struct control *control, struct rollover *rollover);
+
+/* Its descriptor, to be handed over; -1 without a socket. */
+int control_fd(const struct control *control);
+
+/* Another server has the socket now: its clients are answered to the end, no new ones are heard, and its
+ * file stays. */
+void control_give(struct control *control);
 
 /* In a process forked from the master: closes its copies, so that clients see the end of an answer. */
 void control_forked(struct control *control);

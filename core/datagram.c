@@ -3,6 +3,7 @@
  * A reply that is (a part of) the datagram itself is sent from where it was received; any other is
  * copied into the batch's arena. Both end with the batch. */
 #include "datagram.h"
+#include "log.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ struct message {
 
 struct datagram_batch {
     struct loop *loop;
+    struct reflection reflection;
     struct mmsghdr in_headers[BATCH], out_headers[BATCH];
     struct message in[BATCH], out[BATCH];
     unsigned char *input; /* BATCH slots; the system gives memory to those that are used */
@@ -155,6 +157,21 @@ static struct datagram_socket *find_socket(const enchufe_loop *loop, const enchu
     return socket;
 }
 
+/* Counted each time, told once: whoever forges senders would fill the log. */
+static void refuse(struct datagram_socket *socket, const enchufe_route *route)
+{
+    struct enchufe_service *service = socket->at->service;
+    char peer[ENCHUFE_ADDRESS_TEXT];
+
+    stats_add(&socket->at->stats->datagrams_refused, 1);
+    if (atomic_exchange(&service->refusal_told, true))
+        return;
+    log_event(ENCHUFE_LOG_WARNING, "not answered: the sender looks like a service itself",
+              LOG_STR("service", service->name),
+              LOG_STR("peer", enchufe_address_format(&route->peer, peer, sizeof peer)),
+              LOG_STR("advice", "trust_source_ports = yes answers all the same"));
+}
+
 static int send_along(enchufe_loop *loop, const enchufe_route *route, const void *data, size_t len,
                       bool in_batch)
 {
@@ -164,6 +181,11 @@ static int send_along(enchufe_loop *loop, const enchufe_route *route, const void
         return -EMSGSIZE;
     if (socket == NULL || route->peer.family == ENCHUFE_FAMILY_NONE)
         return -EINVAL;
+    if (!socket->at->service->config->limits.trust_source_ports &&
+        reflection_suspects(&socket->batch->reflection, route)) {
+        refuse(socket, route);
+        return 0;
+    }
     queue(socket, route, data, len, in_batch);
     return 0;
 }
@@ -261,13 +283,14 @@ static void ready(struct loop_source *source, uint32_t events)
 
 /* ---- life ---- */
 
-struct datagram_batch *datagram_batch_create(struct loop *loop)
+struct datagram_batch *datagram_batch_create(struct loop *loop, const struct sockets *sockets)
 {
     struct datagram_batch *batch = calloc(1, sizeof *batch);
 
     if (batch == NULL)
         return NULL;
     batch->loop = loop;
+    reflection_init(&batch->reflection, sockets);
     batch->task.run = flush_task;
     batch->arena = malloc(ARENA);
     batch->input = mmap(NULL, (size_t)BATCH * SLOT, PROT_READ | PROT_WRITE,

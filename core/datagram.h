@@ -2,13 +2,14 @@
 #ifndef DATAGRAM_H
 #define DATAGRAM_H
 
+#include "reflection.h"
 #include "service.h"
 
 /* Memory for one batch each way; one for a loop, shared by its sockets. */
 struct datagram_batch;
 
-/* Returns NULL without memory. */
-struct datagram_batch *datagram_batch_create(struct loop *loop);
+/* sockets are the server's own, which are not answered. Returns NULL without memory. */
+struct datagram_batch *datagram_batch_create(struct loop *loop, const struct sockets *sockets);
 void datagram_batch_free(struct datagram_batch *batch);
 
 struct datagram_socket {

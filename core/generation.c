@@ -139,15 +139,14 @@ int generation_read(struct generation *generation, const char *file, const char 
     return report->count != 0 ? -EINVAL : 0;
 }
 
-int generation_bind(struct generation *generation, const struct generation *previous,
+int generation_bind(struct generation *generation, const struct sockets *previous,
                     struct report *report)
 {
     const struct config *config = generation->config;
 
     if (config == NULL || generation->loops == NULL)
         return -EINVAL;
-    sockets_bind(&generation->sockets, config, generation->loops,
-                 previous != NULL ? &previous->sockets : NULL, report);
+    sockets_bind(&generation->sockets, config, generation->loops, previous, report);
     generation->counters = stats_create(config->service_count + 1, most_loops(generation));
     if (generation->counters == NULL)
         report_add(report, NULL, "no memory for the counters");
@@ -182,6 +181,7 @@ void generation_log_served(const struct generation *generation)
             LOG_NUM("bytes_in", sum.bytes_in), LOG_NUM("bytes_out", sum.bytes_out),
             LOG_NUM("datagrams_in", sum.datagrams_in), LOG_NUM("datagrams_out", sum.datagrams_out),
             LOG_NUM("datagrams_unsent", sum.datagrams_unsent),
+            LOG_NUM("datagrams_refused", sum.datagrams_refused),
             LOG_NUM("datagrams_dropped", sockets_dropped(&generation->sockets, i)));
     }
 }

@@ -37,9 +37,9 @@ struct generation {
 int generation_read(struct generation *generation, const char *file, const char *plugin_dir,
                     struct report *report);
 
-/* Finds the sockets, taking over those of `previous` (may be NULL), and makes the counters. Also for a
+/* Finds the sockets, taking over those of the generation before (may be NULL), and makes the counters. Also for a
  * generation with errors, so that those of its endpoints are told too. Returns 0 or -EINVAL. */
-int generation_bind(struct generation *generation, const struct generation *previous,
+int generation_bind(struct generation *generation, const struct sockets *previous,
                     struct report *report);
 
 /* The lines `listening` for each endpoint, with its real port, and `ready`; and at the end the line

@@ -1,7 +1,8 @@
-/* The log: makes one line of at most LINE_MAX_BYTES in memory of the calling thread and writes it
- * with one write(2). What a client sent may stand in any string, so nothing in one can end a line,
- * move a cursor or break the JSON; and a log that cannot be written never stops the server. */
+/* The log: makes one line of at most LINE_MAX_BYTES in memory of the calling thread; log_sink.c writes
+ * it. What a client sent may stand in any string, so nothing in one can end a line, move a cursor or
+ * break the JSON. */
 #include "log.h"
+#include "log_sink.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 /* A line with its newline. Under PIPE_BUF, so that a pipe takes it whole. */
 #define LINE_MAX_BYTES 4000
@@ -31,16 +31,14 @@ const char *const log_format_words[] = {
 };
 
 static struct {
-    _Atomic int fd, level, format;
-    _Atomic uint64_t lost;
-    atomic_bool torn; /* the last write ended within a line */
-} the_log = { .fd = STDERR_FILENO, .level = ENCHUFE_LOG_INFO };
+    _Atomic int level, format;
+} the_log = { .level = ENCHUFE_LOG_INFO };
 
 /* How a string is printed. */
 enum style { STYLE_MESSAGE, STYLE_BARE, STYLE_QUOTED, STYLE_JSON };
 
 struct line {
-    char bytes[1 + LINE_MAX_BYTES]; /* the first is for a newline after a torn line */
+    char bytes[LINE_MAX_BYTES];
     size_t len;
     bool full; /* something did not fit: nothing more is added */
 };
@@ -219,46 +217,59 @@ static void put_field(struct line *line, const struct log_field *field, enum log
     put_string(line, style, field->value.string, TEXT_LIMIT);
 }
 
-static void write_line(struct line *line)
+/* `2026-11-22T14:55:00.123Z info `; the system's log has both of its own, but for JSON, which would not
+ * be the same object everywhere. */
+static void put_head(struct line *line, int level, enum log_format format)
 {
-    size_t skip = atomic_exchange(&the_log.torn, false) ? 0 : 1;
-    size_t len = line->len - skip;
-    ssize_t n;
-
-    line->bytes[0] = '\n';
-    do
-        n = write(atomic_load_explicit(&the_log.fd, memory_order_relaxed), line->bytes + skip, len);
-    while (n < 0 && errno == EINTR);
-    if (n == (ssize_t)len)
+    if (format == LOG_TEXT && log_sink_is_syslog())
         return;
-    atomic_fetch_add(&the_log.lost, 1);
-    /* Part of this line, or still the part that was there before. */
-    if (n > 0 || skip == 0)
-        atomic_store(&the_log.torn, true);
+    put_word(line, format == LOG_TEXT ? "" : "{\"time\":\"");
+    put_time(line);
+    put_word(line, format == LOG_TEXT ? " " : "\",\"level\":\"");
+    put_word(line, log_level_words[level]);
+    put_word(line, format == LOG_TEXT ? " " : "\",\"message\":");
+}
+
+static void make_line(struct line *line, int level, const char *message,
+                      const struct log_field *fields, size_t count)
+{
+    enum log_format format =
+        (enum log_format)atomic_load_explicit(&the_log.format, memory_order_relaxed);
+
+    line->len = 0; /* not all of it is zeroed, because that would cost more than the rest */
+    line->full = false;
+    put_head(line, level, format);
+    put_string(line, format == LOG_TEXT ? STYLE_MESSAGE : STYLE_JSON, message,
+               count ? MESSAGE_LIMIT : TEXT_LIMIT);
+    for (size_t i = 0; i < count && !line->full; i++)
+        put_field(line, &fields[i], format);
+    put_word(line, format == LOG_TEXT ? "\n" : "}\n");
+}
+
+void log_report_lost(void)
+{
+    uint64_t count = log_sink_in_trouble() ? log_sink_claim() : 0;
+    struct line line;
+
+    if (count == 0)
+        return;
+    /* Whatever log_level is: lines of that level are among them. */
+    make_line(&line, ENCHUFE_LOG_WARNING, "log lines lost", &LOG_NUM("count", count), 1);
+    log_sink_report(ENCHUFE_LOG_WARNING, line.bytes, line.len, count);
 }
 
 void log_write(int level, const char *message, const struct log_field *fields, size_t count)
 {
-    enum log_format format =
-        (enum log_format)atomic_load_explicit(&the_log.format, memory_order_relaxed);
     struct line line;
     int saved = errno;
 
     if (!enchufe_log_enabled(level))
         return;
-    line.len = 1; /* not all of it is zeroed, because that would cost more than the rest */
-    line.full = false;
-    put_word(&line, format == LOG_TEXT ? "" : "{\"time\":\"");
-    put_time(&line);
-    put_word(&line, format == LOG_TEXT ? " " : "\",\"level\":\"");
-    put_word(&line, log_level_words[level < ENCHUFE_LOG_ERROR ? ENCHUFE_LOG_ERROR : level]);
-    put_word(&line, format == LOG_TEXT ? " " : "\",\"message\":");
-    put_string(&line, format == LOG_TEXT ? STYLE_MESSAGE : STYLE_JSON, message,
-               count ? MESSAGE_LIMIT : TEXT_LIMIT);
-    for (size_t i = 0; i < count && !line.full; i++)
-        put_field(&line, &fields[i], format);
-    put_word(&line, format == LOG_TEXT ? "\n" : "}\n");
-    write_line(&line);
+    if (level < ENCHUFE_LOG_ERROR)
+        level = ENCHUFE_LOG_ERROR;
+    log_report_lost();
+    make_line(&line, level, message, fields, count);
+    log_sink_write(level, line.bytes, line.len);
     errno = saved;
 }
 
@@ -275,9 +286,8 @@ void log_line(int level, const char *format, ...)
     log_write(level, message, NULL, 0);
 }
 
-void log_setup(int fd, int level, enum log_format format)
+void log_setup(int level, enum log_format format)
 {
-    atomic_store_explicit(&the_log.fd, fd, memory_order_relaxed);
     atomic_store_explicit(&the_log.level, level, memory_order_relaxed);
     atomic_store_explicit(&the_log.format, format, memory_order_relaxed);
 }
@@ -285,9 +295,4 @@ void log_setup(int fd, int level, enum log_format format)
 bool enchufe_log_enabled(int level)
 {
     return level <= atomic_load_explicit(&the_log.level, memory_order_relaxed);
-}
-
-uint64_t log_lost(void)
-{
-    return atomic_load_explicit(&the_log.lost, memory_order_relaxed);
 }

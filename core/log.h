@@ -1,5 +1,4 @@
-/* The log: one line an event, text or JSON, each written with one write(2), so that threads and
- * processes can share the descriptor without a lock. */
+/* The log: one line an event, text or JSON. Where the lines go is log_sink.h's. */
 #ifndef LOG_H
 #define LOG_H
 
@@ -34,9 +33,8 @@ struct log_field {
 #define LOG_DURATION(field, ms)                                                                    \
     ((struct log_field){ .name = (field), .type = LOG_FIELD_MS, .value.number = (ms) })
 
-/* Before any thread, or again at any time. fd is borrowed; its number may stay for ever, since a file
- * that is opened anew can be dup2()ed over it. Without log_setup: text to standard error, level info. */
-void log_setup(int fd, int level, enum log_format format);
+/* Before any thread, or again at any time. Without it: text, level info. */
+void log_setup(int level, enum log_format format);
 
 /* log_event(ENCHUFE_LOG_INFO, "closed", LOG_STR("service", name), LOG_NUM("in", n));
  * text: `2026-11-22T14:55:00.123Z info closed service=echo in=4`
@@ -55,7 +53,8 @@ void log_write(int level, const char *message, const struct log_field *fields, s
 /* The same with a formatted message and no fields. */
 void log_line(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Lines that could not be written since the start of the process. */
-uint64_t log_lost(void);
+/* Writes `log lines lost count=N`, where lines were lost and it is possible again. Every line does so
+ * before itself; the master also once a second, since it may be long until the next line. */
+void log_report_lost(void);
 
 #endif

@@ -7,7 +7,6 @@
 #include "loop.h"
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -177,6 +176,13 @@ int loop_timer(struct loop *loop, struct timer *timer, uint64_t deadline)
     return timer_set(&loop->timers, timer, deadline);
 }
 
+/* Rings once for each rest: in an idle loop, and at most every other look of the watcher. */
+static void wake_watcher(struct loop_watcher *watcher)
+{
+    if (atomic_exchange(&watcher->resting, false))
+        (void)!write(watcher->bell, &(uint64_t){ 1 }, sizeof(uint64_t));
+}
+
 static int turn(struct loop *loop)
 {
     struct loop_inner *in = loop->inner;
@@ -185,6 +191,9 @@ static int turn(struct loop *loop)
 
     if (n < 0 && errno != EINTR)
         return -errno;
+    if (loop->watcher != NULL &&
+        atomic_load_explicit(&loop->watcher->resting, memory_order_relaxed))
+        wake_watcher(loop->watcher);
     for (int i = 0; i < n; i++) {
         struct loop_source *source = events[i].data.ptr;
         /* A source of this batch may have been unwatched by one before it. */

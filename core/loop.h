@@ -6,6 +6,7 @@
 #define LOOP_H
 
 #include "timer.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,6 +39,12 @@ struct loop_message {
     void (*run)(struct loop_message *message);
 };
 
+/* Whoever watches over loops. While it rests, a loop wakes it before doing anything. */
+struct loop_watcher {
+    atomic_bool resting;
+    int bell; /* an eventfd */
+};
+
 struct loop {
     struct timers timers;
     uint64_t now; /* of loop_now() */
@@ -47,7 +54,8 @@ struct loop {
      * output on its way. */
     unsigned char *input;
     unsigned char *output;
-    struct loop_inner *inner; /* what only loop.c uses */
+    struct loop_watcher *watcher; /* NULL: none; set before loop_run */
+    struct loop_inner *inner;     /* what only loop.c uses */
 };
 
 /* Returns NULL with errno set. */

@@ -3,12 +3,15 @@
 #include "control.h"
 #include "generation.h"
 #include "log.h"
+#include "log_sink.h"
 #include "master.h"
+#include "notify.h"
 #include "probe.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -39,6 +42,7 @@ static const char usage[] =
     "               --lines           end each message with a newline\n"
     "       enchufe status [--json]   what the server does\n"
     "       enchufe reload            read the configuration again\n"
+    "       enchufe upgrade           execute the program again, with nothing lost\n"
     "       enchufe stop              let open connections finish, and end\n"
     "               --control PATH    the socket of another server\n"
     "       enchufe --help | --version\n"
@@ -58,6 +62,7 @@ struct arguments {
     const char *word; /* the file or plugin; NULL: not said */
     const char *plugin_dir;
     const char *control;
+    char **argv; /* the whole command line */
     bool debug, json, help;
 };
 
@@ -121,16 +126,14 @@ static void log_descriptor_limit(rlim_t before, rlim_t now, int64_t max_connecti
                   LOG_STR("advice", "raise the hard limit (ulimit -Hn, LimitNOFILE=)"));
 }
 
-/* Returns the descriptor to log to, or -1 where it reported. */
-static int open_log(const struct config *config, struct report *report)
+static void open_log(const struct config *config, struct report *report)
 {
-    if (config->server.log == NULL)
-        return STDERR_FILENO;
-    int fd = open(config->server.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-    if (fd < 0)
-        report_add(report, &config->server.log_place, "cannot open %s: %s", config->server.log,
-                   strerror(errno));
-    return fd;
+    const char *target = config->server.log;
+    int err = log_sink_open(target);
+
+    if (err != 0)
+        report_add(report, &config->server.log_place, "cannot open %s: %s",
+                   target != NULL ? target : "stderr", strerror(-err));
 }
 
 /* Reads and probes: what run and check have in common. */
@@ -145,32 +148,44 @@ static int load(struct generation *generation, const char *file, const struct ar
 
 static int run(const char *file, const struct arguments *arguments)
 {
+    char program[PATH_MAX];
+    struct handover handover;
     struct generation generation;
     struct report report = { .lines = NULL };
-    struct master_setup setup = {
-        .file = file, .plugin_dir = arguments->plugin_dir, .log_fd = -1, .debug = arguments->debug
-    };
+    struct master_setup setup = { .file = file,
+                                  .plugin_dir = arguments->plugin_dir,
+                                  .program = program,
+                                  .argv = arguments->argv,
+                                  .handover = &handover,
+                                  .debug = arguments->debug };
     struct rlimit limit;
     int status = FAILED;
 
+    notify_init();
+    if (handover_take(&handover) != 0)
+        report_add(&report, NULL, "no memory for the sockets that were handed over");
+    if (realpath("/proc/self/exe", program) == NULL)
+        strcpy(program, "/proc/self/exe");
     load(&generation, file, arguments, &report);
     rlim_t before = raise_descriptor_limit(&limit);
     /* Bound also where something is wrong already, so that one run tells everything. */
-    generation_bind(&generation, NULL, &report);
+    generation_bind(&generation, &handover.sockets, &report);
     if (generation.config != NULL && report.count == 0)
-        setup.log_fd = open_log(generation.config, &report);
+        open_log(generation.config, &report);
     if (report.count == 0) {
         const struct server_config *server = &generation.config->server;
-        log_setup(setup.log_fd, server->log_level, (enum log_format)server->log_format);
+        log_setup(server->log_level, (enum log_format)server->log_format);
         log_descriptor_limit(before, limit.rlim_cur, server->max_connections);
+        handover_end(&handover, true);
         status = master_run(&setup, &generation);
     } else {
+        handover_end(&handover, false);
         report_print(&report, stderr);
     }
+    handover_close(&handover);
     generation_free(&generation);
     report_free(&report);
-    if (setup.log_fd > STDERR_FILENO)
-        close(setup.log_fd);
+    log_sink_close();
     return status;
 }
 
@@ -276,6 +291,11 @@ static int reload_command(const struct arguments *arguments)
     return ask(arguments, "reload");
 }
 
+static int upgrade_command(const struct arguments *arguments)
+{
+    return ask(arguments, "upgrade");
+}
+
 static int stop_command(const struct arguments *arguments)
 {
     return ask(arguments, "stop");
@@ -286,9 +306,10 @@ static const struct command {
     const char *allowed; /* letters of options; W: a word */
     int (*run)(const struct arguments *arguments);
 } commands[] = {
-    { "run", "Wpd", run_command },     { "check", "Wp", check_command },
-    { "plugins", "Wp", plugins },      { "status", "cj", status_command },
-    { "reload", "c", reload_command }, { "stop", "c", stop_command },
+    { "run", "Wpd", run_command },       { "check", "Wp", check_command },
+    { "plugins", "Wp", plugins },        { "status", "cj", status_command },
+    { "reload", "c", reload_command },   { "stop", "c", stop_command },
+    { "upgrade", "c", upgrade_command },
 };
 
 /* argv[0] is the command. */
@@ -306,9 +327,22 @@ static int command_main(int argc, char **argv)
             return status;
         if (arguments.help)
             return fputs(usage, stdout) < 0 ? FAILED : DONE;
+        arguments.argv = argv - 1;
         return commands[i].run(&arguments);
     }
     return wrong_usage("unknown command", argv[0]);
+}
+
+/* Who starts us may have closed them, and then a socket that takes such a number would be written to. */
+static void open_standard(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
 }
 
 int main(int argc, char **argv)
@@ -316,6 +350,7 @@ int main(int argc, char **argv)
     const char *first = argc > 1 ? argv[1] : NULL;
     int status = DONE;
 
+    open_standard();
     if (first == NULL)
         return wrong_usage(
             "what to do is missing: run, check, plugins, call, status, reload or stop", NULL);

@@ -4,9 +4,12 @@
 #include "channel.h"
 #include "control.h"
 #include "log.h"
+#include "log_sink.h"
+#include "notify.h"
 #include "rollover.h"
+#include "upgrade.h"
+#include "watch.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +17,20 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* How soon a loss is told when no further line tells it. */
+#define LOG_CHECK_MS 1000
+
 struct master {
     const struct master_setup *setup;
     struct loop *loop;
     struct rollover *rollover;
     struct control *control; /* NULL: there is none */
+    struct watch *watch;     /* NULL: nobody asked for it */
+    struct upgrade upgrade;
+    struct reload_waiter *upgrade_waiter;
     struct loop_source signals;
-    const char *log; /* the file's path; NULL: standard error */
+    struct timer log_check;
+    const char *log; /* as server_config.log says */
     bool leaving;
     int status; /* the exit status */
 };
@@ -33,7 +43,66 @@ static void leave(void *context, bool at_once)
     at_once = at_once || master->leaving;
     master->leaving = true;
     log_event(ENCHUFE_LOG_INFO, at_once ? "ending" : "draining", LOG_NUM("pid", getpid()));
+    notify_stopping();
+    upgrade_abandon(&master->upgrade);
     rollover_leave(master->rollover, at_once);
+}
+
+/* ---- a new binary ---- */
+
+static void answer_upgrade(struct master *master, bool good, const char *text)
+{
+    struct reload_waiter *waiter = master->upgrade_waiter;
+
+    char line[256];
+
+    master->upgrade_waiter = NULL;
+    snprintf(line, sizeof line, "%s\n", text);
+    if (waiter != NULL)
+        waiter->done(waiter, good, line);
+}
+
+static void upgraded(void *context, bool good, pid_t pid, const char *text)
+{
+    struct master *master = context;
+
+    if (good) {
+        log_event(ENCHUFE_LOG_INFO, "a new server has taken over", LOG_INT("pid", pid));
+        notify_main_pid(pid);
+        notify_watchdog_stop(master->loop);
+        control_give(master->control);
+        master->leaving = true;
+        rollover_hand_over(master->rollover);
+    } else {
+        log_event(ENCHUFE_LOG_ERROR, "upgrade failed", LOG_STR("error", text));
+    }
+    answer_upgrade(master, good, text);
+}
+
+static void upgrade(void *context, struct reload_waiter *waiter)
+{
+    struct master *master = context;
+    const struct generation *serving = rollover_serving(master->rollover);
+    int err = -EALREADY;
+
+    if (!master->leaving && serving != NULL && master->upgrade_waiter == NULL)
+        err = upgrade_begin(&master->upgrade, &serving->sockets, serving->config,
+                            control_fd(master->control));
+    if (err == 0) {
+        log_event(ENCHUFE_LOG_INFO, "upgrading", LOG_STR("program", master->setup->program));
+        master->upgrade_waiter = waiter;
+    } else if (waiter != NULL) {
+        waiter->done(waiter, false,
+                     master->leaving ? "the server is leaving\n" : "an upgrade is under way\n");
+    }
+}
+
+static void forget_upgrade(void *context, struct reload_waiter *waiter)
+{
+    struct master *master = context;
+
+    if (master->upgrade_waiter == waiter)
+        master->upgrade_waiter = NULL;
 }
 
 /* ---- signals ---- */
@@ -41,17 +110,25 @@ static void leave(void *context, bool at_once)
 /* Whoever rotates logs moved the file away: the descriptor's number stays, here and in the workers. */
 static void reopen_log(struct master *master)
 {
-    if (master->log == NULL)
+    if (master->log == NULL || log_sink_is_syslog())
         return;
-    int fd = open(master->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    int fd = log_sink_open_file(master->log);
     if (fd < 0) {
         log_event(ENCHUFE_LOG_ERROR, "cannot reopen the log", LOG_STR("path", master->log),
-                  LOG_STR("error", strerror(errno)));
+                  LOG_STR("error", strerror(-fd)));
         return;
     }
-    dup3(fd, master->setup->log_fd, O_CLOEXEC);
+    log_sink_take(fd);
     rollover_send_log(master->rollover, fd);
     close(fd);
+}
+
+static void check_log(struct timer *timer)
+{
+    struct master *master = (struct master *)((char *)timer - offsetof(struct master, log_check));
+
+    log_report_lost();
+    loop_timer(master->loop, timer, clock_ms() + LOG_CHECK_MS);
 }
 
 static void signal_ready(struct loop_source *source, uint32_t events)
@@ -78,6 +155,9 @@ static void signal_ready(struct loop_source *source, uint32_t events)
         case SIGHUP:
             rollover_reload(master->rollover, NULL);
             break;
+        case SIGUSR2:
+            upgrade(master, NULL);
+            break;
         default:
             break;
         }
@@ -100,9 +180,36 @@ static int open_signals(void)
 
 /* ---- with workers ---- */
 
-static void rollover_is_ready(void *context)
+static void reload_begins(void *context)
 {
     (void)context;
+    notify_reloading();
+}
+
+static void files_changed(void *context)
+{
+    struct master *master = context;
+
+    rollover_reload(master->rollover, NULL);
+}
+
+static void generation_serves(void *context, const struct generation *generation)
+{
+    struct master *master = context;
+    bool wanted = generation->config->server.watch;
+
+    if (wanted && master->watch == NULL)
+        master->watch = watch_create(master->loop, files_changed, master);
+    if (wanted && master->watch == NULL)
+        log_event(ENCHUFE_LOG_WARNING, "cannot watch files", LOG_STR("error", strerror(errno)));
+    if (wanted && master->watch != NULL)
+        watch_generation(master->watch, generation);
+    if (!wanted) {
+        watch_free(master->watch);
+        master->watch = NULL;
+    }
+    handover_ready(master->setup->handover);
+    notify_ready();
 }
 
 static void rollover_has_failed(void *context)
@@ -125,26 +232,35 @@ static void process_is_forked(void *context)
     struct master *master = context;
 
     control_forked(master->control);
+    watch_forked(master->watch);
     close(master->signals.fd);
 }
 
 static int run_workers(struct master *master, struct generation *generation)
 {
     const struct rollover_setup setup = { .loop = master->loop,
-                                          .log_fd = master->setup->log_fd,
                                           .file = master->setup->file,
                                           .plugin_dir = master->setup->plugin_dir,
-                                          .ready = rollover_is_ready,
+                                          .reloading = reload_begins,
+                                          .serving = generation_serves,
                                           .failed = rollover_has_failed,
                                           .gone = rollover_is_gone,
                                           .forked = process_is_forked,
                                           .context = master };
+    const struct control_orders orders = {
+        .stop = leave, .upgrade = upgrade, .forget_upgrade = forget_upgrade, .context = master
+    };
     const char *path = generation->config->server.control;
     const char *log = generation->config->server.log;
     char *log_path = log != NULL ? strdup(log) : NULL;
 
     master->log = log_path;
-    master->control = control_open(path, master->loop, leave, master);
+    master->control = control_open(path, master->setup->handover->control, master->loop, &orders);
+    master->upgrade = (struct upgrade){ .loop = master->loop,
+                                        .program = master->setup->program,
+                                        .argv = master->setup->argv,
+                                        .done = upgraded,
+                                        .context = master };
     int err = path != NULL && master->control == NULL
                   ? -EADDRINUSE
                   : loop_watch(master->loop, &master->signals, EPOLLIN);
@@ -154,8 +270,14 @@ static int run_workers(struct master *master, struct generation *generation)
     }
     if (err == 0) {
         control_serve(master->control, master->rollover);
+        check_log(&master->log_check);
+        notify_watchdog(master->loop);
         err = loop_run(master->loop);
+        timer_cancel(&master->loop->timers, &master->log_check);
     }
+    notify_watchdog_stop(master->loop);
+    upgrade_abandon(&master->upgrade);
+    watch_free(master->watch);
     control_close(master->control);
     if (master->rollover != NULL)
         rollover_free(master->rollover);
@@ -195,7 +317,7 @@ static int run_debug(struct master *master, struct generation *generation)
         goto out;
     for (size_t i = 0; i < count; i++)
         all.services[i] = i;
-    struct worker_setup setup = supervisor_setup(generation, &all, trace, master->setup->log_fd);
+    struct worker_setup setup = supervisor_setup(generation, &all, trace);
     setup.channel = ends[0];
     setup.signals = master->signals.fd;
     setup.ready = log_debug_ready;
@@ -221,6 +343,7 @@ int master_run(const struct master_setup *setup, struct generation *generation)
 {
     struct master master = { .setup = setup,
                              .signals = { .fd = open_signals(), .ready = signal_ready },
+                             .log_check = { .fire = check_log },
                              .loop = loop_create() };
     int err = 0;
 

@@ -4,13 +4,16 @@
 #define MASTER_H
 
 #include "generation.h"
+#include "handover.h"
 
 /* What the command line says, besides what the file does. */
 struct master_setup {
     const char *file;
     const char *plugin_dir; /* NULL: not said */
-    int log_fd;             /* what the log writes to */
-    bool debug;             /* everything in this one process, for debuggers */
+    const char *program; /* the path of this program, and what it was called with, for an upgrade */
+    char **argv;
+    struct handover *handover; /* what was handed over to us */
+    bool debug;                /* everything in this one process, for debuggers */
 };
 
 /* Serves a generation that was read, probed and bound, and those that follow it, until a signal or a

@@ -30,7 +30,8 @@ struct rollover {
     struct era *next;    /* comes up */
     struct era *draining;
     unsigned last_number;
-    bool wanted; /* a reload is due when nothing is in its way */
+    bool wanted;  /* a reload is due when nothing is in its way */
+    bool started; /* the first generation serves */
     bool leaving;
     struct loop_task begin; /* the reload that is wanted */
     /* of the reload under way */
@@ -139,6 +140,7 @@ static void reload_failed(struct rollover *rollover)
     answer(rollover, false, text != NULL ? text : "no memory\n");
     free(text);
     end_era(rollover, &rollover->next);
+    rollover->setup.serving(rollover->setup.context, &rollover->serving->generation);
     go_on(rollover);
 }
 
@@ -167,17 +169,20 @@ static void era_ready(void *context)
 
     generation_log_ready(&era->generation);
     if (era == rollover->serving) {
-        rollover->setup.ready(rollover->setup.context);
+        rollover->started = true;
+        rollover->setup.serving(rollover->setup.context, &era->generation);
+        go_on(rollover);
         return;
     }
     rollover->draining = rollover->serving;
     rollover->serving = era;
     rollover->next = NULL;
-    log_setup(rollover->setup.log_fd, era->generation.config->server.log_level,
+    log_setup(era->generation.config->server.log_level,
               (enum log_format)era->generation.config->server.log_format);
     sockets_retire(&rollover->draining->generation.sockets, false);
     supervisor_leave(rollover->draining->supervisor, false);
     report_free(&rollover->report);
+    rollover->setup.serving(rollover->setup.context, &era->generation);
 }
 
 /* Told only now: whoever connects after the answer gets the new generation, and never the old one. */
@@ -253,8 +258,7 @@ static int start_era(struct era *era)
                                               .context = era };
 
     era->started_at = clock_ms();
-    era->supervisor = supervisor_start(&era->generation, era->rollover->setup.loop,
-                                       era->rollover->setup.log_fd, &events);
+    era->supervisor = supervisor_start(&era->generation, era->rollover->setup.loop, &events);
     return era->supervisor != NULL ? 0 : -ENOMEM;
 }
 
@@ -274,7 +278,7 @@ static void probed(struct loop_source *source, uint32_t events)
     }
     rollover->probe = 0;
     /* Bound also where something is wrong already, so that one go tells everything. */
-    generation_bind(&next->generation, &rollover->serving->generation, &rollover->report);
+    generation_bind(&next->generation, &rollover->serving->generation.sockets, &rollover->report);
     if (rollover->report.count == 0 && start_era(next) != 0)
         report_add(&rollover->report, NULL, "no memory for the new workers");
     if (rollover->report.count != 0)
@@ -287,7 +291,8 @@ static void begin(struct loop_task *task)
         (struct rollover *)((char *)task - offsetof(struct rollover, begin));
     struct era *era;
 
-    if (rollover->leaving || under_way(rollover) || rollover->draining != NULL)
+    if (rollover->leaving || !rollover->started || under_way(rollover) ||
+        rollover->draining != NULL)
         return; /* again when that is over */
     rollover->wanted = false;
     rollover->waiters = rollover->later;
@@ -302,6 +307,7 @@ static void begin(struct loop_task *task)
     generation_read(&era->generation, rollover->setup.file, rollover->setup.plugin_dir,
                     &rollover->report);
     era->generation.number = ++rollover->last_number;
+    rollover->setup.reloading(rollover->setup.context);
     log_event(ENCHUFE_LOG_INFO, "reloading", LOG_STR("file", rollover->setup.file),
               LOG_NUM("generation", era->generation.number));
     if (era->generation.files != NULL)
@@ -361,16 +367,21 @@ void rollover_forget(struct rollover *rollover, struct reload_waiter *waiter)
 
 /* ---- the rest ---- */
 
-void rollover_leave(struct rollover *rollover, bool at_once)
+static void refuse_waiters(struct rollover *rollover)
 {
-    abandon(rollover);
-    struct era *all[] = { rollover->serving, rollover->next, rollover->draining };
-
     rollover->leaving = true;
     answer(rollover, false, "the server is leaving\n");
     rollover->waiters = rollover->later;
     rollover->later = NULL;
     answer(rollover, false, "the server is leaving\n");
+}
+
+void rollover_leave(struct rollover *rollover, bool at_once)
+{
+    abandon(rollover);
+    struct era *all[] = { rollover->serving, rollover->next, rollover->draining };
+
+    refuse_waiters(rollover);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (all[i] == NULL || all[i]->supervisor == NULL)
             continue;
@@ -378,6 +389,16 @@ void rollover_leave(struct rollover *rollover, bool at_once)
         if (all[i] != rollover->draining || at_once)
             supervisor_leave(all[i]->supervisor, at_once || all[i] == rollover->next);
     }
+}
+
+void rollover_hand_over(struct rollover *rollover)
+{
+    abandon(rollover);
+    refuse_waiters(rollover);
+    if (rollover->next != NULL)
+        supervisor_leave(rollover->next->supervisor, true);
+    sockets_give(&rollover->serving->generation.sockets);
+    supervisor_leave(rollover->serving->supervisor, false);
 }
 
 void rollover_reap(struct rollover *rollover)
@@ -398,9 +419,9 @@ void rollover_send_log(struct rollover *rollover, int fd)
             supervisor_send_log(all[i]->supervisor, fd);
 }
 
-const struct config *rollover_config(const struct rollover *rollover)
+const struct generation *rollover_serving(const struct rollover *rollover)
 {
-    return rollover->serving != NULL ? rollover->serving->generation.config : NULL;
+    return rollover->serving != NULL ? &rollover->serving->generation : NULL;
 }
 
 void rollover_each(const struct rollover *rollover,

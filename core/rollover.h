@@ -20,12 +20,12 @@ struct reload_waiter {
 
 struct rollover_setup {
     struct loop *loop;
-    int log_fd;
     const char *file;       /* what a reload reads; borrowed */
     const char *plugin_dir; /* of the command line, or NULL; borrowed */
-    /* Told with context: the first generation serves; it failed to; all is over after
-     * rollover_leave(). */
-    void (*ready)(void *context);
+    /* Told with context: a reload begins; a generation serves (the first, each that follows, and after a
+     * reload that failed the one that goes on); the first failed to; all is over after leaving. */
+    void (*reloading)(void *context);
+    void (*serving)(void *context, const struct generation *generation);
     void (*failed)(void *context);
     void (*gone)(void *context);
     /* In each process forked from the master: close what is the master's alone. */
@@ -46,13 +46,16 @@ void rollover_forget(struct rollover *rollover, struct reload_waiter *waiter);
 /* Ends all generations; from then on reloads are refused. */
 void rollover_leave(struct rollover *rollover, bool at_once);
 
+/* Another server has the sockets now: the workers drain, and nothing is shut or removed behind them. */
+void rollover_hand_over(struct rollover *rollover);
+
 /* After SIGCHLD. */
 void rollover_reap(struct rollover *rollover);
 
 void rollover_send_log(struct rollover *rollover, int fd);
 
-/* The configuration that serves. */
-const struct config *rollover_config(const struct rollover *rollover);
+/* The one that serves; NULL at the very end. */
+const struct generation *rollover_serving(const struct rollover *rollover);
 
 /* For the status: every generation with workers, the serving one first. */
 struct generation_view {

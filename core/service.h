@@ -32,6 +32,7 @@ struct enchufe_service {
     void *state; /* the plugin's service_size bytes */
     struct stats_table *counters;
     bool configured;                /* the plugin is open and its options were parsed */
+    _Atomic bool refusal_told;      /* see datagram.c */
     struct report *report;          /* only during check */
     size_t max_input;               /* bytes of input kept */
     size_t max_message;             /* of the framing */

@@ -191,7 +191,7 @@ static int grow(struct listener *listener, size_t count, const struct place *pla
 {
     int *fds;
 
-    if (listener->endpoint.kind == ENCHUFE_UNIX || listener->fd_count >= count)
+    if (listener->shared || listener->fd_count >= count)
         return 0;
     fds = realloc(listener->fds, count * sizeof *fds);
     if (fds == NULL)
@@ -268,8 +268,8 @@ static int add_endpoint(struct sockets *sockets, const struct listen_config *lis
             return -ENOMEM;
         }
         listener->endpoint = listen->endpoint;
-        /* Binding a Unix socket leaves traces in the file system: not where all is for nothing. */
-        if (listen->endpoint.kind != ENCHUFE_UNIX || report->count == 0)
+        listener->shared = listen->endpoint.kind == ENCHUFE_UNIX;
+        if (listen->endpoint.kind != ENCHUFE_UNIX)
             err = bind_listener(listener, retries, &listen->place, report);
     }
     listener->users++;
@@ -300,10 +300,23 @@ static int bind_service(struct sockets *sockets, const struct config *config, si
     return err;
 }
 
+/* Binding a Unix socket leaves traces in the file system: last, and not where all is for nothing. */
+static int bind_unix(struct sockets *sockets, unsigned *retries, struct report *report)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < sockets->count && report->count == 0; i++) {
+        struct listener *listener = sockets->items[i].listener;
+        if (listener->bound == 0)
+            err = bind_listener(listener, retries, &sockets->items[i].config->place, report);
+    }
+    return err;
+}
+
 int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
                  const struct sockets *previous, struct report *report)
 {
-    unsigned retries = previous == NULL ? RETRIES : 0;
+    unsigned retries = previous == NULL || previous->count == 0 ? RETRIES : 0;
     size_t room = config->endpoint_count + 1, where = 0;
     int err = 0;
 
@@ -320,7 +333,8 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
         if (failed != 0)
             err = failed;
     }
-    return err;
+    int failed = bind_unix(sockets, &retries, report);
+    return failed != 0 ? failed : err;
 }
 
 /* ---- opening and closing ---- */
@@ -368,6 +382,12 @@ void sockets_retire(struct sockets *sockets, bool all)
     for (size_t i = 0; i < sockets->count; i++)
         if (all || sockets->items[i].listener->users == 1)
             sockets->gone[i] = 1;
+}
+
+void sockets_give(struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->count; i++)
+        sockets->items[i].listener->created_path = false;
 }
 
 void sockets_close_others(const struct sockets *sockets, const struct sockets *keep)

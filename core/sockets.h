@@ -13,6 +13,7 @@ struct listener {
     int *fds;
     size_t fd_count;
     size_t bound;      /* of them: the rest is bound when the generation opens */
+    bool shared;       /* one socket for all loops: a Unix socket, or one that was inherited */
     bool created_path; /* a Unix socket's file is ours to remove */
     unsigned users;    /* generations */
 };
@@ -45,6 +46,9 @@ int sockets_open(struct sockets *sockets, const struct config *config, struct re
 
 /* Marks those that no other generation uses, or with all set every one, as gone. */
 void sockets_retire(struct sockets *sockets, bool all);
+
+/* Another server has them now: no file is removed when they are closed here. */
+void sockets_give(struct sockets *sockets);
 
 /* In a new worker: closes those that `keep` does not have, so that they end when their own generation
  * does. */

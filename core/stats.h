@@ -19,6 +19,7 @@
     COUNTER(datagrams_in, "datagrams received")                                                \
     COUNTER(datagrams_out, "datagrams sent")                                                   \
     COUNTER(datagrams_unsent, "datagrams that the system did not take for sending")            \
+    COUNTER(datagrams_refused, "datagrams not sent, because they went to what looks like a service")   \
     COUNTER(accept_pauses, "times that accepting paused for want of descriptors or memory")
 /* clang-format on */
 

@@ -31,6 +31,7 @@ struct post {
     pid_t pid; /* 0: none runs */
     struct loop_source channel;
     struct timer restart;
+    struct timer patience; /* until it serves */
     uint64_t started_at;
     unsigned failures;    /* in a row */
     uint64_t sent_before; /* what its services had sent when it was started */
@@ -46,7 +47,6 @@ struct supervisor {
     struct generation *generation;
     struct loop *loop;
     struct supervisor_events events;
-    int log_fd;
     bool was_prepared, was_ready; /* all at once, for the first time */
     bool open;                    /* workers may accept */
     bool failed;
@@ -69,7 +69,7 @@ static const char *post_name(const struct post *post)
 /* ---- starting ---- */
 
 struct worker_setup supervisor_setup(struct generation *generation, const struct group *group,
-                                     struct trace *trace, int log_fd)
+                                     struct trace *trace)
 {
     return (struct worker_setup){
         .config = generation->config,
@@ -81,7 +81,6 @@ struct worker_setup supervisor_setup(struct generation *generation, const struct
         .counters = generation->counters,
         .trace = trace,
         .identity = &generation->identity,
-        .log_fd = log_fd,
         .master = getpid(),
         .channel = -1,
         .signals = -1,
@@ -118,8 +117,7 @@ static uint64_t sent(const struct post *post)
 static void start_worker(struct post *post)
 {
     struct supervisor *supervisor = post->supervisor;
-    struct worker_setup setup =
-        supervisor_setup(supervisor->generation, &post->group, post->trace, supervisor->log_fd);
+    struct worker_setup setup = supervisor_setup(supervisor->generation, &post->group, post->trace);
     int ends[2];
 
     post->prepared = post->ready = post->deaf = post->told = false;
@@ -146,11 +144,30 @@ static void start_worker(struct post *post)
         return;
     }
     post->pid = pid;
+    uint64_t limit = supervisor->generation->config->server.start_timeout;
+    if (limit != 0)
+        loop_timer(supervisor->loop, &post->patience, post->started_at + limit);
     post->channel.fd = ends[0];
     loop_watch(supervisor->loop, &post->channel, EPOLLIN);
     log_event(ENCHUFE_LOG_INFO, "worker started", LOG_STR("worker", post_name(post)),
               LOG_INT("pid", pid), LOG_NUM("generation", supervisor->generation->number),
               LOG_NUM("loops", post->group.loops));
+}
+
+/* A plugin that does not return from start or loop_start is in no loop's watch yet. */
+static void too_late(struct timer *timer)
+{
+    struct post *post = (struct post *)((char *)timer - offsetof(struct post, patience));
+    const struct config *config = post->supervisor->generation->config;
+    enum callback callback;
+    int service = trace_blame(post->trace, &callback);
+    bool known = service >= 0 && (size_t)service < config->service_count;
+
+    log_event(ENCHUFE_LOG_ERROR, "worker does not start, and is killed",
+              LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid),
+              LOG_STR("service", known ? config->services[service].name : NULL),
+              LOG_STR("callback", callback_name(callback)));
+    kill(post->pid, SIGKILL);
 }
 
 static void restart(struct timer *timer)
@@ -221,6 +238,7 @@ static struct post *add_post(struct supervisor *supervisor, const size_t *servic
                                       .loops = loops },
                            .trace = trace_create(loops),
                            .channel = { .fd = -1, .ready = hear },
+                           .patience = { .fire = too_late },
                            .restart = { .fire = first_start } };
     if (post->group.services == NULL || post->trace == NULL ||
         loop_timer(supervisor->loop, &post->restart, 0) != 0) {
@@ -275,6 +293,7 @@ static void take_word(struct post *post, const struct channel_packet *packet)
             channel_send(post->channel.fd, CHANNEL_ACCEPT, NULL, -1);
     } else if (packet->type == CHANNEL_READY) {
         post->ready = true;
+        timer_cancel(&supervisor->loop->timers, &post->patience);
     } else if (packet->type == CHANNEL_DEAF) {
         post->deaf = true;
     } else if (packet->type == CHANNEL_FAILED) {
@@ -312,26 +331,36 @@ static int tell_death(struct post *post, int status)
     const struct trace *trace = post->trace;
     enum callback callback;
     int service = trace_blame(trace, &callback);
-    const struct service_config *blamed = service >= 0 ? &config->services[service] : NULL;
+    bool known = service >= 0 && (size_t)service < config->service_count;
+    const struct service_config *blamed = known ? &config->services[service] : NULL;
     int signal = trace->signal != 0 ? trace->signal : WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    const char *name = trace_signal_name(signal);
+    const char *name = signal != 0 ? trace_signal_name(signal) : NULL;
     char address[32], code[16];
 
     snprintf(address, sizeof address, "0x%llx", (unsigned long long)trace->address);
     snprintf(code, sizeof code, "%d", WEXITSTATUS(status));
-    log_event(ENCHUFE_LOG_ERROR, signal != 0 ? "worker crashed" : "worker ended",
-              LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid),
-              LOG_STR("service", blamed != NULL ? blamed->name : NULL),
-              LOG_STR("plugin", blamed != NULL ? blamed->plugin : NULL),
-              LOG_STR("callback", callback_name(callback)),
-              LOG_STR("signal", signal != 0 ? name : NULL),
-              LOG_STR("address", trace->signal != 0 ? address : NULL),
-              LOG_STR("status", signal == 0 ? code : NULL));
+    if (trace->stuck_ms != 0)
+        log_event(ENCHUFE_LOG_ERROR, "worker stuck", LOG_STR("worker", post_name(post)),
+                  LOG_INT("pid", post->pid), LOG_STR("service", known ? blamed->name : NULL),
+                  LOG_STR("plugin", known ? blamed->plugin : NULL),
+                  LOG_STR("callback", callback_name(callback)),
+                  LOG_DURATION("for", trace->stuck_ms));
+    else
+        log_event(ENCHUFE_LOG_ERROR, signal != 0 ? "worker crashed" : "worker ended",
+                  LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid),
+                  LOG_STR("service", known ? blamed->name : NULL),
+                  LOG_STR("plugin", known ? blamed->plugin : NULL),
+                  LOG_STR("callback", callback_name(callback)), LOG_STR("signal", name),
+                  LOG_STR("address", trace->has_address ? address : NULL),
+                  LOG_STR("status", signal == 0 ? code : NULL));
+    backtrace_log(&trace->backtrace, post_name(post), post->pid);
+    if (trace->stuck_ms != 0)
+        name = "stuck";
     snprintf(post->last_crash, sizeof post->last_crash, "%s%s in %s of %s",
-             signal != 0 ? name : "exit status ", signal != 0 ? "" : code,
+             name != NULL ? name : "exit status ", name != NULL ? "" : code,
              callback != CALLBACK_NONE ? callback_name(callback) : "no callback",
-             blamed != NULL ? blamed->name : "no service");
-    return service;
+             known ? blamed->name : "no service");
+    return known ? service : -1;
 }
 
 /* Moves the service that crashed its worker to one of its own, so that a second crash costs the others
@@ -357,6 +386,14 @@ static void quarantine(struct post *post, size_t service)
               LOG_STR("service", post->supervisor->generation->config->services[service].name));
 }
 
+static bool serves(const struct post *post, size_t service)
+{
+    for (size_t i = 0; i < post->group.service_count; i++)
+        if (post->group.services[i] == service)
+            return true;
+    return false;
+}
+
 static void worker_ended(struct post *post, int status)
 {
     struct supervisor *supervisor = post->supervisor;
@@ -370,10 +407,11 @@ static void worker_ended(struct post *post, int status)
         blamed = tell_death(post, status);
     for (size_t i = 0; i < post->group.service_count; i++)
         stats_forget_connections(supervisor->generation->counters, post->group.services[i]);
+    timer_cancel(&supervisor->loop->timers, &post->patience);
     post->pid = 0;
     post->prepared = post->ready = false;
-    if (blamed >= 0 && post->group.service_count > 1 && supervisor->was_ready &&
-        !supervisor->leaving)
+    if (blamed >= 0 && serves(post, (size_t)blamed) && post->group.service_count > 1 &&
+        supervisor->was_ready && !supervisor->leaving)
         quarantine(post, (size_t)blamed);
     after_failure(post, post->last_crash);
 }
@@ -464,7 +502,7 @@ void supervisor_each(const struct supervisor *supervisor,
 
 /* ---- life ---- */
 
-struct supervisor *supervisor_start(struct generation *generation, struct loop *loop, int log_fd,
+struct supervisor *supervisor_start(struct generation *generation, struct loop *loop,
                                     const struct supervisor_events *events)
 {
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
@@ -474,7 +512,6 @@ struct supervisor *supervisor_start(struct generation *generation, struct loop *
     *supervisor = (struct supervisor){ .generation = generation,
                                        .loop = loop,
                                        .events = *events,
-                                       .log_fd = log_fd,
                                        .kill = { .fire = kill_all },
                                        .check = { .run = check } };
     supervisor->last_post = &supervisor->posts;
@@ -498,6 +535,7 @@ void supervisor_free(struct supervisor *supervisor)
     for (struct post *post = supervisor->posts; post != NULL; post = next) {
         next = post->next;
         timer_cancel(&supervisor->loop->timers, &post->restart);
+        timer_cancel(&supervisor->loop->timers, &post->patience);
         trace_destroy(post->trace);
         free(post->group.services);
         free(post);

@@ -35,7 +35,7 @@ struct worker_view {
 
 /* Starts a worker for each group. Events come from the loop, never from within this call. Returns NULL
  * without memory. */
-struct supervisor *supervisor_start(struct generation *generation, struct loop *loop, int log_fd,
+struct supervisor *supervisor_start(struct generation *generation, struct loop *loop,
                                     const struct supervisor_events *events);
 
 /* The sockets are open: every worker may accept, those that are started later too. */
@@ -63,6 +63,6 @@ void supervisor_free(struct supervisor *supervisor);
 
 /* What a worker for that group would be told, but for its channel. */
 struct worker_setup supervisor_setup(struct generation *generation, const struct group *group,
-                                     struct trace *trace, int log_fd);
+                                     struct trace *trace);
 
 #endif

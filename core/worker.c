@@ -2,9 +2,12 @@
 #include "worker.h"
 #include "channel.h"
 #include "log.h"
+#include "log_sink.h"
+#include "watchdog.h"
 #include "worker_loop.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -26,6 +29,7 @@ struct worker {
     size_t started;       /* of them, start() was called */
     struct worker_loop *loops;
     size_t loop_count;
+    struct watchdog watchdog;
     int steps_fd;
     int spare; /* a descriptor to give up when one comes along from the master and none is left */
     uint64_t steps; /* of the current phase that loops have done */
@@ -134,10 +138,16 @@ static int start_loops(struct worker *worker)
     worker->steps_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->loops == NULL || worker->steps_fd < 0)
         return failed(worker, "no memory for the loops");
+    /* Not under a debugger's eyes: who stops there is not stuck. */
+    if (setup->signals < 0 &&
+        watchdog_init(&worker->watchdog, setup->config, setup->trace, setup->loops) != 0)
+        return failed(worker, "no memory for the watchdog");
     for (size_t i = 0; i < setup->loops; i++) {
         worker->loops[i] = (struct worker_loop){
             .setup = setup, .services = worker->services, .index = i, .notify = worker->steps_fd
         };
+        if (setup->signals < 0)
+            worker->loops[i].watcher = &worker->watchdog.watcher;
         int err = worker_loop_start(&worker->loops[i]);
         if (err != 0) {
             worker_loop_end(&worker->loops[i]);
@@ -246,7 +256,7 @@ static void take_order(struct worker *worker, const struct channel_packet *packe
     else if (packet->type == CHANNEL_QUIT)
         enter_quit(worker);
     else if (packet->type == CHANNEL_LOG && packet->fd >= 0)
-        dup3(packet->fd, worker->setup->log_fd, O_CLOEXEC);
+        log_sink_take(packet->fd);
     if (packet->fd >= 0)
         close(packet->fd);
 }
@@ -267,11 +277,25 @@ static void take_signal(struct worker *worker)
 
 static int wait_ms(const struct worker *worker)
 {
+    uint64_t now = clock_ms(), next = worker->watchdog.next;
+
+    if (worker->deadline != 0 && worker->deadline < next)
+        next = worker->deadline;
+    if (next == TIMER_NEVER)
+        return -1;
+    return next <= now ? 0 : next - now < INT_MAX ? (int)(next - now) : INT_MAX;
+}
+
+static void watch(struct worker *worker, bool rung)
+{
     uint64_t now = clock_ms();
 
-    if (worker->deadline == 0)
-        return -1;
-    return worker->deadline > now ? (int)(worker->deadline - now) : 0;
+    if (!rung && now < worker->watchdog.next)
+        return;
+    int stuck = watchdog_look(&worker->watchdog, now);
+    if (stuck >= 0)
+        trace_end_stuck(worker->loops[stuck].thread, worker->watchdog.watches[stuck].slot,
+                        worker->watchdog.watches[stuck].ms);
 }
 
 /* Returns 0 when every loop has ended, or a negative errno. */
@@ -280,7 +304,8 @@ static int serve(struct worker *worker)
     const struct worker_setup *setup = worker->setup;
     struct pollfd fds[] = { { .fd = setup->channel, .events = POLLIN },
                             { .fd = worker->steps_fd, .events = POLLIN },
-                            { .fd = setup->signals, .events = POLLIN } };
+                            { .fd = setup->signals, .events = POLLIN },
+                            { .fd = worker->watchdog.watcher.bell, .events = POLLIN } };
     struct channel_packet packet;
 
     for (;;) {
@@ -294,12 +319,14 @@ static int serve(struct worker *worker)
             worker->deaf = true;
             channel_send(setup->channel, CHANNEL_DEAF, NULL, -1);
         }
-        int n = poll(fds, 3, wait_ms(worker));
+        int n = poll(fds, 4, wait_ms(worker));
         if (n < 0 && errno != EINTR)
             return -errno;
-        if (n == 0 && worker->phase == QUITTING)
+        watch(worker, n > 0 && fds[3].revents != 0);
+        bool late = worker->deadline != 0 && clock_ms() >= worker->deadline;
+        if (late && worker->phase == QUITTING)
             return -ETIMEDOUT; /* a plugin does not return */
-        if (n == 0 && worker->phase == DRAINING)
+        if (late && worker->phase == DRAINING)
             enter_quit(worker);
         if (n <= 0)
             continue;
@@ -321,6 +348,7 @@ int worker_run(const struct worker_setup *setup)
 {
     struct worker worker = { .setup = setup,
                              .steps_fd = -1,
+                             .watchdog = WATCHDOG_NONE,
                              .spare = open("/dev/null", O_RDONLY | O_CLOEXEC) };
 
     if (setup->signals < 0 && become_worker(&worker) != 0)
@@ -336,6 +364,7 @@ int worker_run(const struct worker_setup *setup)
     for (size_t i = 0; i < worker.loop_count; i++)
         worker_loop_end(&worker.loops[i]);
     free(worker.loops);
+    watchdog_free(&worker.watchdog);
     end_services(&worker);
     if (worker.steps_fd >= 0)
         close(worker.steps_fd);

@@ -47,7 +47,7 @@ static size_t turn_of(const struct worker_loop *wl, const struct enchufe_service
 }
 
 /* Socket n of an endpoint belongs to the service's loop n; where there are more sockets than loops (their number only
- * grows), a loop has several. A Unix socket is shared by all loops of the service. */
+ * grows), a loop has several. A shared one is waited for by all loops of the service. */
 static int listen_one(struct worker_loop *wl, size_t item, struct enchufe_loop *at)
 {
     const struct listener *listener = wl->setup->sockets->items[item].listener;
@@ -55,9 +55,11 @@ static int listen_one(struct worker_loop *wl, size_t item, struct enchufe_loop *
     size_t loops = config_loops(at->service->config, wl->setup->loops);
     int kind = listener->endpoint.kind, err = 0;
 
-    if (kind == ENCHUFE_UNIX)
-        return acceptor_start(&wl->acceptors[wl->acceptor_count++], at, listener->fds[0], false,
-                              loops > 1, gone);
+    if (listener->shared && kind == ENCHUFE_UDP)
+        return add_datagram(wl, at, listener->fds[0], gone);
+    if (listener->shared)
+        return acceptor_start(&wl->acceptors[wl->acceptor_count++], at, listener->fds[0],
+                              kind == ENCHUFE_TCP, loops > 1, gone);
     for (size_t n = turn_of(wl, at->service); n < listener->fd_count && err == 0; n += loops) {
         int fd = listener->fds[n];
         if (kind == ENCHUFE_UDP)
@@ -86,7 +88,7 @@ static int prepare_listening(struct worker_loop *wl)
         fds += sockets->items[i].listener->fd_count;
     wl->acceptors = calloc(fds, sizeof *wl->acceptors);
     wl->datagrams = calloc(fds, sizeof *wl->datagrams);
-    wl->batch = datagram_batch_create(wl->loop);
+    wl->batch = datagram_batch_create(wl->loop, sockets);
     return wl->acceptors == NULL || wl->datagrams == NULL || wl->batch == NULL ? -ENOMEM : 0;
 }
 
@@ -217,6 +219,7 @@ int worker_loop_start(struct worker_loop *wl)
     wl->loop = loop_create();
     if (wl->places == NULL || wl->loop == NULL)
         return -ENOMEM;
+    wl->loop->watcher = wl->watcher;
     int err = pthread_create(&wl->thread, NULL, run, wl);
     if (err != 0)
         return -err;

@@ -14,7 +14,8 @@ struct worker_loop {
     size_t index;
     struct loop *loop;
     pthread_t thread;
-    bool running;        /* there is a thread to join */
+    bool running;                 /* there is a thread to join */
+    struct loop_watcher *watcher; /* NULL: none */
     int notify;          /* an eventfd, written when a step is done: started, listening, ended */
     _Atomic int failure; /* 0, or the negative errno of what failed first */
     char error[256];     /* and in words; written before failure */

@@ -20,7 +20,6 @@ struct worker_setup {
     struct stats_table *counters;
     struct trace *trace; /* slots for that many loops */
     const struct identity *identity;
-    int log_fd;
     pid_t master;
     int channel;
     /* --debug, where the worker is the whole server: a signalfd (else -1), and what to call in place of

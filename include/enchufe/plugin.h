@@ -263,7 +263,8 @@ typedef struct enchufe_plugin {
     void (*on_open)(enchufe_conn *conn);
 
     /* Bytes arrived. Returns how many were consumed, 0 to len. The rest is kept and comes again: at
-     * once where some were consumed, together with more where none was. */
+     * once where some were consumed, together with more where none was, and after enchufe_resume() where the
+     * plugin paused. What is left when the client ends its side is dropped after on_eof. */
     size_t (*on_data)(enchufe_conn *conn, const void *data, size_t len);
 
     /* A whole message arrived; required with `framing`, in place of on_data. data is valid until
@@ -416,6 +417,8 @@ int enchufe_post(enchufe_ref *ref, uint64_t tag, void *data, void (*destroy)(voi
 
 /* Answers the datagram that on_datagram got, from the address that it was sent to. The bytes are
  * copied, or sent before on_datagram's data ends; replies leave in batches.
+ * Unless the section says trust_source_ports, one that came from a port below 1024 or from an endpoint of
+ * this server is not answered, because two services would answer each other for ever.
  * Returns 0, or -EMSGSIZE over 65,507 bytes. As always with datagrams, 0 promises no delivery. */
 int enchufe_reply(const enchufe_datagram *datagram, const void *data, size_t len);
 

@@ -3,8 +3,11 @@
  *   a  abort()                e  crash in on_eof
  *   x  exit(3)                c  close, and crash in on_close
  *   o  the stack overflows    h  hang: the callback never returns
+ *   n  a call through a null pointer
+ *   i  a trap                 d  crash in on_drain
  * A datagram that starts with `s` crashes on_datagram. With `on_open = yes` every connection does. */
 #include <enchufe/plugin.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -13,7 +16,7 @@ struct crash_settings {
 };
 
 struct crash_conn {
-    bool in_eof, in_close;
+    bool in_eof, in_close, in_drain;
 };
 
 static const enchufe_option crash_options[] = {
@@ -38,6 +41,22 @@ static unsigned crash_by_depth(unsigned depth)
     volatile char page[4096];
     page[depth % sizeof page] = (char)depth;
     return (depth == 0 ? 0 : crash_by_depth(depth + 1)) + (unsigned)page[depth % sizeof page];
+}
+
+static void crash_by_call(void)
+{
+    void (*volatile nowhere)(void) = NULL;
+    nowhere();
+}
+
+/* Unlike a fault, a trap is over when its handler returns: the next instruction would run. */
+static void crash_by_trap(void)
+{
+#if defined __x86_64__ || defined __i386__
+    __asm__ volatile("int3");
+#else
+    raise(SIGTRAP);
+#endif
 }
 
 static void crash_on_open(enchufe_conn *conn)
@@ -65,6 +84,16 @@ static void crash_command(enchufe_conn *conn, char command)
     case 'h':
         for (;;)
             pause();
+    case 'n':
+        crash_by_call();
+        break;
+    case 'i':
+        crash_by_trap();
+        break;
+    case 'd':
+        state->in_drain = true;
+        enchufe_write(conn, "d", 1);
+        break;
     case 't':
         enchufe_timer_set(conn, 1);
         break;
@@ -102,6 +131,13 @@ static void crash_on_eof(enchufe_conn *conn)
     enchufe_close(conn);
 }
 
+static void crash_on_drain(enchufe_conn *conn)
+{
+    const struct crash_conn *state = enchufe_conn_state(conn);
+    if (state->in_drain)
+        crash_by_pointer();
+}
+
 static void crash_on_close(enchufe_conn *conn, int reason)
 {
     const struct crash_conn *state = enchufe_conn_state(conn);
@@ -122,4 +158,5 @@ ENCHUFE_PLUGIN(.name = "crash", .summary = "crashes when told to", .options = cr
                .settings_size = sizeof(struct crash_settings),
                .conn_size = sizeof(struct crash_conn), .on_open = crash_on_open,
                .on_data = crash_on_data, .on_eof = crash_on_eof, .on_timer = crash_on_timer,
-               .on_close = crash_on_close, .on_datagram = crash_on_datagram);
+               .on_drain = crash_on_drain, .on_close = crash_on_close,
+               .on_datagram = crash_on_datagram);

@@ -2,11 +2,13 @@
  * does not come up. */
 #include <enchufe/plugin.h>
 #include <errno.h>
+#include <unistd.h>
 
 enum refuser_at { REFUSER_NEVER, REFUSER_CHECK, REFUSER_START, REFUSER_LOOP_START };
 
 struct refuser_settings {
     int at;
+    bool hangs;
 };
 
 static const char *const refuser_steps[] = { "never", "check", "start", "loop_start", NULL };
@@ -18,6 +20,11 @@ static const enchufe_option refuser_options[] = {
       .value = "never",
       .choices = refuser_steps,
       .help = "the step that fails" },
+    { .name = "hangs",
+      .type = ENCHUFE_OPTION_BOOL,
+      .offset = offsetof(struct refuser_settings, hangs),
+      .value = "no",
+      .help = "it does not return at all" },
     { .name = NULL },
 };
 
@@ -25,6 +32,15 @@ static int refuser_at(const enchufe_service *service)
 {
     const struct refuser_settings *settings = enchufe_service_settings(service);
     return settings->at;
+}
+
+static int refuser_fail(const enchufe_service *service)
+{
+    const struct refuser_settings *settings = enchufe_service_settings(service);
+
+    while (settings->hangs)
+        pause();
+    return -EADDRNOTAVAIL;
 }
 
 static int refuser_check(enchufe_service *service)
@@ -38,13 +54,13 @@ static int refuser_check(enchufe_service *service)
 
 static int refuser_start(enchufe_service *service)
 {
-    return refuser_at(service) == REFUSER_START ? -EADDRNOTAVAIL : 0;
+    return refuser_at(service) == REFUSER_START ? refuser_fail(service) : 0;
 }
 
 static int refuser_loop_start(enchufe_service *service, enchufe_loop *loop)
 {
     (void)loop;
-    return refuser_at(service) == REFUSER_LOOP_START ? -EADDRNOTAVAIL : 0;
+    return refuser_at(service) == REFUSER_LOOP_START ? refuser_fail(service) : 0;
 }
 
 static size_t refuser_on_data(enchufe_conn *conn, const void *data, size_t len)

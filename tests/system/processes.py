@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 
 def process_state(pid):
@@ -23,6 +24,14 @@ def processor_seconds(pid):
     state = process_state(pid)
     ticks = int(state[11]) + int(state[12]) if state else 0
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def processor_share(pid, seconds):
+    """How much of one processor the process uses while it is watched: 0 is none, 1 is all of one."""
+    used, start = processor_seconds(pid), time.monotonic()
+    while time.monotonic() - start < seconds:
+        time.sleep(0.05)
+    return (processor_seconds(pid) - used) / (time.monotonic() - start)
 
 
 def memory_of(pid):

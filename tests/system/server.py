@@ -174,6 +174,12 @@ class Server:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log()[-8000:]}") from None
 
+    def frames(self, pid):
+        """The backtrace of a worker that died. The next one starts when all of it is logged."""
+        wait_until(lambda: [line for line in self.lines("worker started") if line["pid"] != pid],
+                   f"a worker started after {pid}")
+        return [line for line in self.lines("frame") if line["pid"] == pid]
+
     def json_lines(self, message=None):
         found = [json.loads(line) for line in self.log().splitlines()]
         return [line for line in found if message in (None, line["message"])]

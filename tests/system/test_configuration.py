@@ -3,6 +3,7 @@ key, what was wrong and what would be right; status 1; no port opened."""
 
 import os
 import re
+import socket
 
 import pytest
 
@@ -83,6 +84,10 @@ ERRORS = {
                                    [(4, "echo", "idle_timeout", "-1"),
                                     (5, "echo", "max_connections", "few"),
                                     (6, "echo", "isolate", "7")]),
+    "unknown_user": ("[server]\nthreads = 1\nuser = no-such-user\n" + ECHO,
+                     [(3, "server", "user", "no-such-user.*getent passwd")]),
+    "unknown_group": ("[server]\nthreads = 1\ngroup = no-such-group\n" + ECHO,
+                      [(3, "server", "group", "no-such-group.*getent group")]),
     "a_key_said_twice": (ECHO + "idle_timeout = 1s\nidle_timeout = 2s\n",
                          [(5, "echo", "idle_timeout", "")]),
     "an_option_said_twice": (service("options", token="12345678") + "flag = yes\nflag = no\n",
@@ -313,6 +318,63 @@ def test_drop_in_files_are_included_and_named_in_errors(tmp_path):
     done = check(tmp_path, config)
     assert done.returncode == 1
     assert_error(done.stderr, tmp_path / "more" / "b.ini", 4, "b", "lsten", "listen")
+
+
+def test_an_included_file_that_is_not_there_is_refused(tmp_path):
+    done = check(tmp_path, "[server]\ninclude = more.ini\n" + ECHO)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert_error(done.stderr, tmp_path / "enchufe.ini", 2, "server", "include", "more.ini")
+
+
+@pytest.mark.parametrize("pattern", ["more/*.ini", "mor?.ini", "[m]ore.ini"])
+def test_a_pattern_that_no_file_matches_is_fine(tmp_path, pattern):
+    done = check(tmp_path, f"[server]\ninclude = {pattern}\n" + ECHO)
+    assert done.returncode == 0 and "1 service," in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("wrong", ["key", "port", "plugin", "log"])
+def test_a_run_that_is_refused_leaves_no_trace_in_the_file_system(tmp_path, wrong):
+    """Neither a log file nor a Unix socket is made, and a stale socket stays where it is (but for a log
+    that cannot be opened, which is tried last)."""
+    with socket.socket() as taken, socket.socket(socket.AF_UNIX) as stale:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        stale.bind(str(tmp_path / "stale.sock"))
+        stale.close()
+        before = os.stat(tmp_path / "stale.sock").st_ino
+        log = tmp_path / ("no/such.log" if wrong == "log" else "x.log")
+        listen = f"tcp://127.0.0.1:{taken.getsockname()[1] if wrong == 'port' else 0}"
+        config = (f"[server]\nlog = {log}\n"
+                  + service("new", "echo", f"unix://{tmp_path}/new.sock")
+                  + service("old", "echo", f"unix://{tmp_path}/stale.sock")
+                  + service("last", "nothing" if wrong == "plugin" else "echo", listen))
+        done = check(tmp_path, config + ("idle_timout = 1s\n" if wrong == "key" else ""), "run")
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+        if wrong == "log":
+            assert {"x.log", "new.sock"}.isdisjoint(os.listdir(tmp_path))
+        else:
+            assert sorted(os.listdir(tmp_path)) == ["enchufe.ini", "stale.sock"]
+            assert os.stat(tmp_path / "stale.sock").st_ino == before
+
+
+def test_a_port_in_use_is_said_in_one_run_with_all_other_errors(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = ("[server]\nthread = 2\nuser = no-such-user\n"
+                  + service("one", "echo", f"tcp://127.0.0.1:{port}", lsten="x")
+                  + service("two", "nothing")
+                  + service("three", "options", token="short"))
+        done = check(tmp_path, config, "run")
+    assert done.returncode == 1
+    for line, section, key, says in [(2, "server", "thread", "threads"),
+                                     (3, "server", "user", "no-such-user"),
+                                     (6, "one", "listen", f"{port} is in use"),
+                                     (7, "one", "lsten", "listen"), (9, "two", "plugin", "nothing"),
+                                     (14, "three", "token", "")]:
+        assert_error(done.stderr, tmp_path / "enchufe.ini", line, section, key, says)
+    assert len(done.stderr.splitlines()) == 6, done.stderr
 
 
 def test_a_section_in_two_files_is_refused_and_both_are_named(tmp_path):

@@ -1,12 +1,18 @@
 """What the contract promises to plugins, each by a plugin under tests/plugins/ that relies on it."""
 
+import os
 import random
 import re
+import signal
+import socket
 import struct
 import threading
 import time
 
-from processes import memory_of
+import pytest
+
+from client import socket_address
+from processes import memory_of, process_lives, processor_share
 from server import Server, service
 from settings import DEADLINE, SANITIZED, SLOWER, wait_until
 
@@ -235,6 +241,68 @@ def test_what_a_paused_connection_is_sent_waits_in_bounded_memory():
             assert peak - before < 8 * MIB * SLOWER
 
 
+def test_what_a_plugin_left_as_it_paused_comes_again_when_it_resumes():
+    with Server(service("holder")) as server, server.connect("holder") as client:
+        client.send(b"abcdef")
+        assert client.receive_line() == "held 6\n"
+        assert client.receive_line() == "6\n"
+        assert client.ask(b"x", 2) == b"1\n"
+
+
+def test_what_a_plugin_left_as_it_paused_comes_again_before_the_clients_end():
+    with Server(service("holder")) as server, server.connect("holder") as client:
+        client.send(b"abcdef")
+        client.end()
+        assert client.receive_line() == "held 6\n"
+        assert client.receive_line() == "6\n"
+        assert client.receive_line() == "end\n"
+
+
+@pytest.mark.parametrize("half_closed", [False, True], ids=["paused", "half_closed"])
+def test_an_urgent_byte_that_nobody_reads_takes_no_processor(half_closed):
+    wait = "0" if half_closed else "1h"
+    with Server(service("holder", wait=wait, threads=1)) as server:
+        worker = server.worker()
+        with server.connect("holder") as client:
+            client.send(b"abc")
+            assert client.receive_line() == ("3\n" if half_closed else "held 3\n")
+            client.socket.send(b"!", socket.MSG_OOB)
+            if half_closed:
+                client.end()
+                assert client.receive_line() == "end\n"
+            assert processor_share(worker, 1) < 0.5
+            with server.connect("holder") as other:
+                other.send(b"abc")
+                assert other.receive_line() == ("3\n" if half_closed else "held 3\n")
+
+
+@pytest.mark.parametrize("ends", ["closed", "aborted"])
+def test_a_connection_that_a_forked_process_holds_is_forgotten_when_it_ends(ends):
+    """Its socket then lives on, and must not tell the loop of a connection that is freed."""
+    with Server(service("forker", threads=1)) as server:
+        worker = server.worker()
+        with server.connect("forker") as held, server.connect("forker") as client:
+            assert held.ask(b"-", 1) == b"-"
+            client.send(b"f")
+            child = int(client.receive_line())
+            try:
+                held.send(b"c" if ends == "closed" else b"a")
+                if ends == "closed":
+                    assert held.receive_all() == b""
+                    held.end()
+                server.wait_for_lines("closed", service="forker")
+                if ends == "aborted":
+                    held.send(b"more")
+                assert processor_share(worker, 1) < 0.5
+                assert process_lives(child)
+                assert client.ask(b"-", 1) == b"-"
+                with server.connect("forker") as other:
+                    assert other.ask(b"-", 1) == b"-"
+                assert server.workers() == [worker]
+            finally:
+                os.kill(child, signal.SIGKILL)
+
+
 # -- input
 
 
@@ -260,6 +328,29 @@ def test_input_that_a_plugin_never_takes_is_bounded_by_max_input():
                 pass
         closed, = server.wait_for_lines("closed", reason="input-full")
         assert 65536 <= int(closed["in"]) < 1 << 20
+
+
+def test_no_part_of_the_input_is_larger_than_max_input():
+    with Server(service("holder", wait="0", max_input=100)) as server:
+        with server.connect("holder") as client:
+            total = 0
+            client.send(b"x" * 60_000)
+            while total < 60_000:
+                part = int(client.receive_line())
+                assert 0 < part <= 100
+                total += part
+            assert total == 60_000
+
+
+def test_a_plugin_that_takes_nothing_is_closed_at_max_input_and_not_before():
+    with Server(service("hoarder", max_input=100)) as server:
+        with server.connect("hoarder") as client:
+            client.send(b"x" * 99)
+            assert client.is_silent(0.2)
+            client.send(b"x")
+            assert client.receive_all() == b""
+        closed, = server.wait_for_lines("closed", service="hoarder")
+        assert (closed["reason"], closed["in"]) == ("input-full", "100")
 
 
 def test_a_plugin_may_answer_after_the_clients_end():
@@ -329,6 +420,64 @@ def test_every_open_has_exactly_one_close_however_it_ends():
         with server.connect("lifecycle") as client:
             found = client.ask_line("stats")
             assert found == f"opened={8 * rounds + 1} closed={8 * rounds} twice=0\n"
+
+
+def test_what_is_accepted_as_the_server_quits_is_closed_too():
+    """The loop is busy as the order to quit comes, and with it many clients at eight ports."""
+    listen = " ".join(["tcp://127.0.0.1:0"] * 8)
+    with Server(service("lifecycle", listen=listen, threads=1, slow="500ms")) as server:
+        endpoints = server.endpoints("lifecycle")
+        clients = [server.connect(endpoint=endpoints[0])]
+        server.wait_for_lines("lifecycle opens slowly")
+        server.process.send_signal(signal.SIGINT)
+        server.wait_for_lines("ending")
+        for endpoint in endpoints * 5:
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(socket_address(endpoint)[1])
+            clients.append(client)
+        assert server.process.wait(DEADLINE) == 0
+        opened, closed, twice, _ = lifecycle_counts(server)
+        assert opened == closed >= 1 and twice == 0
+        for client in clients:
+            getattr(client, "socket", client).close()
+
+
+def lifecycle_counts(server):
+    """What the plugin logs as it stops: opened, closed, twice, most."""
+    line = server.wait_for_log(r"lifecycle opened=(\d+) closed=(\d+) twice=(\d+) most=(\d+)")
+    return tuple(map(int, line.groups()))
+
+
+def test_several_loops_together_never_pass_max_connections():
+    """The worker sleeps while a storm of clients connects, so that all its loops wake to full queues."""
+    rounds, crowd = (100, 32) if not SANITIZED else (20, 32)
+    with Server("[server]\nthreads = 8\n" + service("lifecycle", max_connections=4)) as server:
+        start = time.monotonic()
+        for _ in range(rounds):
+            os.kill(server.worker(), signal.SIGSTOP)
+            clients = [server.connect("lifecycle") for _ in range(crowd)]
+            os.kill(server.worker(), signal.SIGCONT)
+            for client in clients:
+                client.end()
+                ended_somehow(client)
+                client.socket.close()
+        server.stop()
+        seconds = time.monotonic() - start
+        served, = server.lines("served")
+        opened, closed, twice, most = lifecycle_counts(server)
+        assert most <= 4 and opened == closed and twice == 0
+        assert (int(served["opened"]), int(served["refused"])) == (opened, rounds * crowd - opened)
+        assert int(served["refused"]) > 0
+        refusals = [line for line in server.lines("closed") if line["reason"] == "limit"]
+        assert 1 <= len(refusals) <= seconds + 2
+
+
+def ended_somehow(client):
+    try:
+        client.receive_all()
+    except ConnectionResetError:
+        pass
 
 
 # -- state

@@ -34,7 +34,7 @@ def ask_again(server, client_of):
 
 @pytest.mark.parametrize("command, signal_name, callback", [
     (b"s", "SIGSEGV", "on_data"), (b"a", "SIGABRT", "on_data"), (b"o", "SIGSEGV", "on_data"),
-    (b"t", "SIGSEGV", "on_timer"), (b"c", "SIGSEGV", "on_close")])
+    (b"i", "SIGTRAP", "on_data"), (b"t", "SIGSEGV", "on_timer"), (b"c", "SIGSEGV", "on_close")])
 def test_the_log_names_service_plugin_callback_and_signal(command, signal_name, callback):
     with Server(service("crash"), crashes=True) as server:
         first = server.worker()
@@ -217,3 +217,39 @@ def test_a_crash_while_the_server_drains_does_not_keep_it_from_ending():
             crashed(server, "SIGSEGV", "on_data")
             assert server.process.wait(DEADLINE) == 0
         assert len(server.lines("worker started")) == 1
+
+
+def test_a_crash_as_the_server_leaves_is_logged():
+    with Server("[server]\ndrain_timeout = 600s\n" + service("crash"), crashes=True) as server:
+        with server.connect("crash") as client:
+            assert client.ask(b"d", 1) == b"d"
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(DEADLINE) == 0
+        crashed(server, "SIGSEGV", "on_drain")
+        assert len(server.lines("worker started")) == 1
+
+
+def test_a_service_that_crashes_gets_a_worker_of_its_own_and_disturbs_nobody_again():
+    with Server(service("crash") + service("echo"), crashes=True) as server:
+        def crash_once(count):
+            with server.connect("crash") as client:
+                assert client.ask(b"-", 1) == b"-"
+                client.send(b"s")
+                crashed(server, "SIGSEGV", "on_data", count)
+            ask_again(server, lambda: server.connect("crash"))
+
+        assert len(server.workers()) == 1
+        crash_once(1)
+        line, = server.wait_for_lines("service gets a worker of its own")
+        assert (line["level"], line["service"]) == ("warning", "crash")
+        ask_again(server, lambda: server.connect("echo"))
+        wait_until(lambda: len(server.workers()) == 2, "2 workers")
+        with server.connect("echo") as neighbour:
+            for count in range(2, 8):
+                assert neighbour.ask(b"hola", 4) == b"hola"
+                crash_once(count)
+            assert neighbour.ask(b"hola", 4) == b"hola"
+        # One that answered somebody before it crashed is not kept waiting ever longer.
+        assert all(float(line["in"].rstrip("s")) <= 1 for line in server.lines("worker starts again"))
+        assert len(server.lines("service gets a worker of its own")) == 1
+        assert {line["worker"] for line in server.lines("worker crashed")[1:]} == {"crash"}

@@ -1,5 +1,6 @@
 """UDP: sizes, sources, bursts and what became of every datagram."""
 
+import os
 import re
 import select
 import socket
@@ -168,6 +169,13 @@ def test_a_route_leads_back_to_an_earlier_sender():
             assert second.recv(100) == b"to the second"
 
 
+def test_a_copy_of_a_datagram_leads_back_to_its_sender():
+    with Server(service("datagram_copy", listen="udp://127.0.0.1:0")) as server:
+        with server.datagram_socket("datagram_copy") as client:
+            for number in range(20):
+                assert ask(client, b"%d" % number) == b"%d" % number
+
+
 def test_what_cannot_be_sent_is_an_error_to_the_plugin():
     with Server(service("pair", listen="udp://127.0.0.1:0", threads=1)) as server:
         with server.datagram_socket("pair") as client:
@@ -191,3 +199,40 @@ def test_one_service_takes_streams_and_datagrams():
         with server.connect("echo") as stream, server.datagram_socket("echo") as datagrams:
             assert stream.ask(b"hola", 4) == b"hola"
             assert ask(datagrams, b"hola") == b"hola"
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_two_services_do_not_answer_each_other_for_ever(trusted):
+    trust = {"trust_source_ports": "yes"} if trusted else {}
+    config = (service("one", "responder", "udp://127.0.0.1:0", **trust) +
+              service("two", "responder", "udp://127.0.0.1:0"))
+    with Server(config) as server:
+        one, two = (("127.0.0.1", server.port(name, "udp")) for name in ("one", "two"))
+        # What a forger does with a raw socket, any user's process can do with a shared port.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as forger:
+            forger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            forger.bind(two)
+            for _ in range(20):
+                forger.sendto(b"ping", one)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(DEADLINE)
+            client.sendto(b"after", one)
+            assert client.recv(100) == b"after"
+        server.stop()
+        served = {line["service"]: line for line in server.lines("served")}
+        assert int(served["one"]["datagrams_refused"]) == (0 if trusted else 20)
+        # Trusted, some of the answers reach the other service, which ends it.
+        assert int(served["two"]["datagrams_out"]) == 0
+
+
+def test_a_peer_with_the_port_of_a_service_is_not_answered():
+    if os.geteuid() != 0:
+        pytest.skip("binding a port below 1024 needs root")
+    with Server(service("echo", "echo", "udp://127.0.0.1:0")) as server:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.bind(("127.0.0.9", 7))
+            peer.sendto(b"chargen", ("127.0.0.1", server.port("echo", "udp")))
+            server.wait_for_log("not answered: the sender looks like a service")
+            peer.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                peer.recv(100)

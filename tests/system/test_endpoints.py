@@ -108,6 +108,21 @@ def test_every_loop_count_serves_many_clients_at_once(threads):
             client.socket.close()
 
 
+def test_services_that_use_fewer_loops_than_there_are_begin_at_different_ones():
+    names = ["one", "two", "three", "four"]
+    config = "[server]\nthreads = 4\n" + "".join(service(name, "thread", threads=1) for name in names)
+    with Server(config) as server:
+        threads = []
+        for name in names:
+            seen = set()
+            for _ in range(5):
+                with server.connect(name) as client:
+                    seen.add(client.receive_all())
+            assert len(seen) == 1
+            threads += seen
+        assert sorted(threads) == [b"loop-%d" % number for number in range(4)]
+
+
 # -- Unix sockets
 
 

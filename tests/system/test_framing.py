@@ -1,11 +1,14 @@
 """Framing: the same messages whole, byte by byte and at random cuts; and what is no message."""
 
+import fcntl
 import random
 import struct
+import termios
 
 import pytest
 
-from server import Server, service
+from server import Server, service, wait_quietly
+from settings import wait_until
 
 
 def lengths(form):
@@ -106,6 +109,28 @@ def test_a_message_that_is_too_long_closes_after_the_answers_before_it(name):
             client.send(write(good) + TOO_LONG[name])
             assert client.receive_all() == answer_to([good])
         server.wait_for_lines("closed", service=name, reason="message-too-long")
+
+
+def unread(client, request=termios.FIONREAD):
+    """How many bytes the client has not read yet; of TIOCOUTQ: that the server has not."""
+    return struct.unpack("i", fcntl.ioctl(client.socket, request, bytes(4)))[0]
+
+
+def test_a_message_that_is_too_long_waits_until_the_client_has_read_the_answers_before_it():
+    """A Unix socket, because there it can be told when it takes no more answers."""
+    line, answer = b"x" * 60 + b"\n", b"60 " + b"x" * 60 + b"\n"
+    with Server(service("framing_line", listen="unix://{dir}/x.sock")) as server:
+        with server.connect("framing_line", "unix") as client:
+            expected = b""
+            while unread(client) == len(expected):
+                client.send(line * 300)
+                expected += answer * 300
+                wait_quietly(lambda: unread(client) == len(expected), 0.5)
+            client.send(b"x" * 70 + b"\n")
+            wait_until(lambda: unread(client, termios.TIOCOUTQ) == 0, "the server has it all")
+            wait_quietly(lambda: server.lines("closed"), 0.2)
+            assert client.receive_all() == expected
+        server.wait_for_lines("closed", service="framing_line", reason="message-too-long")
 
 
 def test_a_line_without_end_closes_once_it_is_too_long():

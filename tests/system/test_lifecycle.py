@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 
@@ -142,15 +143,59 @@ def test_usr1_reopens_the_log_file():
         server.wait_for_log(r" closed .*service=hola", file=log)
         os.rename(log, log + ".1")
         server.process.send_signal(signal.SIGUSR1)
-        wait_until(lambda: os.path.exists(log), "a new log file")
-        talk()
-        server.wait_for_log(r" closed .*service=hola", file=log)
+        wait_until(lambda: talk() or "closed" in server.log(log), "the worker to take the new file")
         old = server.log(log + ".1")
         talk()
         server.wait_for_log(r" closed .*service=hola", count=2, file=log)
         assert server.log(log + ".1") == old
         server.stop()
         assert "served" in server.log(log)
+
+
+def log_descriptors(pid, log):
+    """The descriptors of a process that are this log, or were it before it was moved, as (path, flags)."""
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            path = os.readlink(f"/proc/{pid}/fd/{number}")
+            with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
+                flags = re.search(r"flags:\s+(\d+)", file.read()).group(1)
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        if path.startswith(log):
+            found.append((path, int(flags, 8)))
+    return found
+
+
+def test_usr1_leaves_the_log_closed_for_programs_of_a_plugin():
+    with Server("[server]\nlog = {dir}/server.log\n" + service("hola"), wait=False) as server:
+        log = os.path.join(server.directory, "server.log")
+        server.wait_for_log(r" ready\b", file=log)
+        worker = server.worker()
+        os.rename(log, log + ".1")
+        server.process.send_signal(signal.SIGUSR1)
+        for pid in (server.pid, worker):
+            wait_until(lambda: {path for path, _ in log_descriptors(pid, log)} == {log}, "the new log")
+            assert all(flags & os.O_CLOEXEC for _, flags in log_descriptors(pid, log))
+
+
+def test_usr1_reopens_the_log_where_no_descriptors_are_left():
+    """40 descriptors, 50 clients."""
+    config = "[server]\nlog = {dir}/server.log\n" + service("echo", threads=1)
+    with Server(config, wait=False, preexec=limit_descriptors(40, 40)) as server:
+        log = os.path.join(server.directory, "server.log")
+        server.wait_for_log(r" ready\b", file=log)
+        endpoint = server.wait_for_log(r"endpoint=(\S+)", file=log).group(1)
+        worker = server.worker()
+        clients = [server.connect(endpoint=endpoint) for _ in range(50)]
+        server.wait_for_log("accepting paused", file=log)
+        os.rename(log, log + ".1")
+        server.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: {path for path, _ in log_descriptors(worker, log)} == {log}, "the new log")
+        for client in clients:
+            client.socket.close()
+        server.wait_for_log(r" closed .*service=echo", count=50, file=log)
+        assert " closed " not in server.log(log + ".1")
 
 
 def test_the_log_file_is_appended_to_by_the_next_start():
@@ -213,10 +258,11 @@ def test_10_000_connections_at_once_are_served_where_the_soft_limit_is_1024():
         assert served["opened"] == served["closed"] == str(count)
 
 
-def test_a_descriptor_limit_that_cannot_be_raised_is_said():
-    with Server(service("echo"), preexec=limit_descriptors(256, 256)) as server:
+@pytest.mark.parametrize("limit", [256, 1024])
+def test_a_descriptor_limit_that_cannot_be_raised_is_said(limit):
+    with Server(service("echo"), preexec=limit_descriptors(limit, limit)) as server:
         line = server.wait_for_lines("descriptor limit is low")[0]
-        assert line["level"] == "warning"
+        assert (line["level"], line["limit"]) == ("warning", str(limit)) and line["advice"]
 
 
 def test_without_descriptors_it_does_not_spin_and_serves_everybody_as_they_come_free():
@@ -314,3 +360,12 @@ def test_json_lines_stay_whole_when_many_threads_write_at_once():
         for line in server.log().splitlines():
             assert isinstance(json.loads(line), dict)
         assert not any(process_lives(pid) for pid in server.left_behind())
+
+
+@pytest.mark.parametrize("step", ["start", "loop_start"])
+def test_a_service_that_never_starts_does_not_hang_the_server(step):
+    config = "[server]\nstart_timeout = 500ms\n" + service("x", "refuser", at=step, hangs="yes")
+    with Server(config, wait=False) as server:
+        assert server.process.wait(DEADLINE) == 1
+        assert re.search(rf"worker does not start, and is killed .*service=x callback={step}",
+                         server.log())

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from processes import process_lives
 from server import Server, let_crash, run, service
 from settings import DEADLINE, SLOWER, plugin_path
 
@@ -164,3 +165,33 @@ def test_a_file_that_is_overwritten_in_place_disturbs_no_server_that_runs(tmp_pa
                 client.end()
                 assert client.receive_all() == b"5 bytes\n"
         assert not server.lines("worker crashed")
+
+
+@pytest.mark.parametrize("command", ["check", "run", "plugins"])
+def test_a_constructor_that_hides_is_refused_after_a_while_and_ended(tmp_path, command):
+    """It closes every descriptor, so that nothing is heard of it, and leaves its process group."""
+    path = plugin_path("load_escape")
+    (tmp_path / "enchufe.ini").write_text(service("x", path))
+    done = run(command, path if command == "plugins" else tmp_path / "enchufe.ini",
+               timeout=30 * SLOWER, env=let_crash())
+    assert done.returncode == 1, done
+    said, *errors = done.stderr.splitlines()
+    assert len(errors) == 1 and "load_escape" in errors[0] and "did not return" in errors[0], done
+    pid = int(re.fullmatch(r"load_escape pid=(\d+)", said).group(1))
+    assert not process_lives(pid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_no_code_of_a_plugin_runs_as_root_where_a_user_is_said(tmp_path, command):
+    config = "[server]\nuser = nobody\n" + service("load_user")
+    if command == "check":
+        (tmp_path / "enchufe.ini").write_text(config)
+        said = run("check", tmp_path / "enchufe.ini").stderr
+    else:
+        with Server(config) as server:
+            server.stop()
+            said = server.log()
+    ran = re.findall(r"load_user (\w+) uid=(\d+) gid=(\d+)", said)
+    assert {where for where, _, _ in ran} == {"constructor", "check"}, said
+    assert {(uid, gid) for _, uid, gid in ran} == {("65534", "65534")}, said

@@ -60,6 +60,7 @@ static void what_is_not_said_has_its_default(void **state)
     assert_int_equal(server->log_level, ENCHUFE_LOG_INFO);
     assert_int_equal(server->log_format, 0);
     assert_int_equal(server->drain_timeout, 30000);
+    assert_int_equal(server->stall_limit, 2000);
     assert_int_equal(server->max_connections, 0);
     assert_false(limits->isolate);
     assert_int_equal(limits->threads, 0);
@@ -85,6 +86,7 @@ static void every_server_key_is_read(void **state)
                                  "log_format = json\n"
                                  "control = /run/enchufe.sock\n"
                                  "drain_timeout = none\n"
+                                 "stall_limit = never\n"
                                  "max_connections = 10000\n"
                                  "[echo]\n" SERVICE);
     const struct server_config *server = &read.config->server;
@@ -100,7 +102,25 @@ static void every_server_key_is_read(void **state)
     assert_int_equal(server->log_format, 1);
     assert_string_equal(server->control, "/run/enchufe.sock");
     assert_int_equal(server->drain_timeout, 0);
+    assert_int_equal(server->stall_limit, 0);
     assert_int_equal(server->max_connections, 10000);
+    done(&read);
+}
+
+static void the_log_is_a_word_or_a_path(void **state)
+{
+    struct read read = read_text("[server]\nlog = syslog\n[echo]\n" SERVICE);
+
+    (void)state;
+    assert_string_equal(read.printed, "");
+    assert_string_equal(read.config->server.log, "syslog");
+    done(&read);
+    read = read_text("[server]\nlog = ./syslog\n[echo]\n" SERVICE);
+    assert_string_equal(read.printed, "");
+    assert_int_equal(read.config->server.log[0], '/');
+    done(&read);
+    read = read_text("[server]\nlog = stderr\n[echo]\n" SERVICE);
+    assert_null(read.config->server.log);
     done(&read);
 }
 
@@ -225,14 +245,15 @@ static void sections_must_be_whole_and_there_once(void **state)
 static void misspelt_keys_never_pass(void **state)
 {
     (void)state;
-    assert_errors("[server]\nthread = 2\nbanana = 1\n[defaults]\nbaklog = 3\nplugin = echo\n"
-                  "[echo]\n" SERVICE,
-                  "e.ini:2: [server] thread: unknown key, did you mean \"threads\"?\n"
-                  "e.ini:3: [server] banana: unknown key; there are plugin_dir, include, threads, "
-                  "user, group, log, log_level, log_format, control, drain_timeout, "
-                  "max_connections\n"
-                  "e.ini:5: [defaults] baklog: unknown key, did you mean \"backlog\"?\n"
-                  "e.ini:6: [defaults] plugin: belongs into each service's own section\n");
+    assert_errors(
+        "[server]\nthread = 2\nbanana = 1\n[defaults]\nbaklog = 3\nplugin = echo\n"
+        "[echo]\n" SERVICE,
+        "e.ini:2: [server] thread: unknown key, did you mean \"threads\"?\n"
+        "e.ini:3: [server] banana: unknown key; there are plugin_dir, include, threads, "
+        "user, group, log, log_level, log_format, control, watch, start_timeout, drain_timeout, "
+        "stall_limit, max_connections\n"
+        "e.ini:5: [defaults] baklog: unknown key, did you mean \"backlog\"?\n"
+        "e.ini:6: [defaults] plugin: belongs into each service's own section\n");
     assert_errors("[echo]\nplugn = echo\nlisten = tcp://127.0.0.1:0\n",
                   "e.ini:1: [echo] plugin: is missing; write plugin = NAME\n"
                   "e.ini:2: [echo] plugn: unknown key, did you mean \"plugin\"?\n");
@@ -322,7 +343,7 @@ static void the_keys_of_a_service_are_known_by_name(void **state)
     assert_string_equal(keys[1], "listen");
     while (keys[count])
         count++;
-    assert_int_equal(count, 10);
+    assert_int_equal(count, 11);
     assert_ptr_equal(config_service_keys(), keys);
 }
 
@@ -332,6 +353,7 @@ int main(void)
         cmocka_unit_test(a_file_becomes_services_with_endpoints_and_settings),
         cmocka_unit_test(what_is_not_said_has_its_default),
         cmocka_unit_test(every_server_key_is_read),
+        cmocka_unit_test(the_log_is_a_word_or_a_path),
         cmocka_unit_test(paths_count_from_the_folder_of_the_file),
         cmocka_unit_test(defaults_give_each_service_what_it_does_not_say),
         cmocka_unit_test(included_files_are_read_in_the_order_of_their_names),

@@ -1,4 +1,4 @@
-/* Unit tests of the log: its two formats, whatever bytes come, and descriptors that fail. */
+/* Unit tests of the log's lines: its two formats, whatever bytes come. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,15 +8,13 @@
 #include <cmocka.h>
 
 #include "log.h"
-#include <errno.h>
+#include "log_sink.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <regex.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define LONGEST 4000
@@ -31,7 +29,8 @@ static void begin(int level, enum log_format format)
         close(file);
     file = memfd_create("log", MFD_CLOEXEC);
     assert_true(file >= 0);
-    log_setup(file, level, format);
+    log_sink_take(file);
+    log_setup(level, format);
 }
 
 /* What was logged since begin(). */
@@ -318,92 +317,6 @@ static void many_fields_are_cut_at_a_whole_one(void **state)
     }
 }
 
-/* ---- descriptors that fail ---- */
-
-static void a_line_that_cannot_be_written_is_counted(void **state)
-{
-    uint64_t before = log_lost();
-    int ends[2], full;
-
-    (void)state;
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    close(ends[0]);
-    log_setup(ends[1], ENCHUFE_LOG_INFO, LOG_TEXT);
-    errno = 4711;
-    log_line(ENCHUFE_LOG_INFO, "to nobody");
-    assert_int_equal(errno, 4711);
-    assert_int_equal(log_lost(), before + 1);
-    close(ends[1]);
-    full = open("/dev/full", O_WRONLY | O_CLOEXEC);
-    if (full < 0)
-        return;
-    log_setup(full, ENCHUFE_LOG_INFO, LOG_JSON);
-    log_line(ENCHUFE_LOG_INFO, "to nowhere");
-    assert_int_equal(log_lost(), before + 2);
-    close(full);
-}
-
-static void a_full_pipe_neither_blocks_nor_glues_lines(void **state)
-{
-    static char read_back[1 << 20], block[3000];
-    size_t len = 0, lines = 0, sent = 0;
-    uint64_t before = log_lost();
-    int ends[2];
-
-    (void)state;
-    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
-    memset(block, 'x', sizeof block - 1);
-    log_setup(ends[1], ENCHUFE_LOG_INFO, LOG_TEXT);
-    while (log_lost() == before && sent++ < 10000)
-        log_line(ENCHUFE_LOG_INFO, "%s", block);
-    assert_int_equal(log_lost(), before + 1);
-    for (ssize_t n; (n = read(ends[0], read_back + len, sizeof read_back - len)) > 0;)
-        len += (size_t)n;
-    log_line(ENCHUFE_LOG_INFO, "after");
-    for (ssize_t n; (n = read(ends[0], read_back + len, sizeof read_back - len)) > 0;)
-        len += (size_t)n;
-    for (size_t i = 0; i < len; i++)
-        lines += read_back[i] == '\n';
-    assert_int_equal(lines, sent);
-    close(ends[0]);
-    close(ends[1]);
-}
-
-static void the_line_after_a_torn_one_starts_anew(void **state)
-{
-    struct sigaction ignore = { .sa_handler = SIG_IGN }, old;
-    uint64_t before = log_lost();
-    char path[] = "/tmp/enchufe-test-log-XXXXXX", back[200] = "";
-    int fd = mkstemp(path), size;
-
-    (void)state;
-    assert_true(fd >= 0);
-    unlink(path);
-    sigaction(SIGXFSZ, &ignore, &old);
-    {
-        /* A file that may have 40 bytes takes a part of the line. */
-        struct rlimit saved, small;
-
-        getrlimit(RLIMIT_FSIZE, &saved);
-        small = saved;
-        small.rlim_cur = 40;
-        setrlimit(RLIMIT_FSIZE, &small);
-        log_setup(fd, ENCHUFE_LOG_INFO, LOG_TEXT);
-        log_line(ENCHUFE_LOG_INFO, "a line that is longer than forty bytes");
-        log_line(ENCHUFE_LOG_INFO, "and one that finds no room");
-        setrlimit(RLIMIT_FSIZE, &saved);
-    }
-    assert_int_equal(log_lost(), before + 2);
-    log_line(ENCHUFE_LOG_INFO, "whole");
-    log_line(ENCHUFE_LOG_INFO, "again");
-    size = (int)pread(fd, back, sizeof back - 1, 0);
-    assert_int_equal(size, 40 + 1 + 2 * 36);
-    assert_int_equal(back[40], '\n');
-    assert_memory_equal(back + 41 + 24, " info whole\n20", 14);
-    sigaction(SIGXFSZ, &old, NULL);
-    close(fd);
-}
-
 /* ---- threads ---- */
 
 static void *log_much(void *arg)
@@ -423,7 +336,7 @@ static void threads_write_whole_lines(void **state)
     assert_int_equal(fcntl(file, F_SETFL, O_APPEND), 0);
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, log_much, &numbers[i]), 0);
-    log_setup(file, ENCHUFE_LOG_INFO, LOG_JSON);
+    log_sink_take(file);
     for (unsigned i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     logged();
@@ -454,12 +367,8 @@ int main(void)
         cmocka_unit_test(a_long_line_is_cut_between_characters),
         cmocka_unit_test(a_long_message_leaves_room_for_the_fields),
         cmocka_unit_test(many_fields_are_cut_at_a_whole_one),
-        cmocka_unit_test(a_line_that_cannot_be_written_is_counted),
-        cmocka_unit_test(a_full_pipe_neither_blocks_nor_glues_lines),
-        cmocka_unit_test(the_line_after_a_torn_one_starts_anew),
         cmocka_unit_test(threads_write_whole_lines),
     };
 
-    signal(SIGPIPE, SIG_IGN); /* as the server does */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The one way out of a connection. */
+/* The end of a connection: the last callback, the log's line, the counters, the memory. */
 #include "conn.h"
 #include "conn_ref.h"
 #include "log.h"
@@ -6,17 +6,6 @@
 #include <unistd.h>
 
 #define LOG_REFUSAL_MS 1000
-
-void conn_close(struct enchufe_conn *conn, int reason)
-{
-    if (conn->phase == CONN_DEAD)
-        return;
-    /* One that lingers has been sent all, and why it ends is known. */
-    if (conn->phase != CONN_LINGERING)
-        conn->reason = (uint8_t)reason;
-    conn->phase = CONN_DEAD;
-    loop_defer(conn->at->loop, &conn->task);
-}
 
 static void log_closed(const struct enchufe_conn *conn, uint64_t duration)
 {
@@ -43,7 +32,7 @@ void conn_end(struct enchufe_conn *conn)
     struct enchufe_loop *at = conn->at;
 
     service_call(at->service, on_close, conn, conn->reason);
-    ref_detach(conn);
+    conn_ref_detach(conn);
     timer_cancel(&at->loop->timers, &conn->timer);
     *conn->link = conn->next;
     if (conn->next != NULL)

@@ -1,0 +1,274 @@
+/* Reading and writing what is handed over.
+ *
+ * The table is text, a line each: `control FD`, or
+ * `socket SERVICE CONFIGURED REAL-PORT CREATED-PATH SHARED FD...`. */
+#include "handover.h"
+#include "log.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define FIRST_LISTEN_FD 3
+
+static int number_from(const char *name)
+{
+    const char *text = getenv(name);
+    char *end;
+    long number = text != NULL ? strtol(text, &end, 10) : -1;
+
+    if (text == NULL || *text == '\0' || *end != '\0' || number < 0 || number > INT32_MAX)
+        number = -1;
+    unsetenv(name);
+    return (int)number;
+}
+
+static void close_on_exec(int fd, bool yes)
+{
+    fcntl(fd, F_SETFD, yes ? FD_CLOEXEC : 0);
+}
+
+/* Room for one more, zeroed, with its first descriptor. NULL without memory. */
+static struct bound_endpoint *add(struct handover *handover, const char *service,
+                                  const struct endpoint *configured, size_t fds)
+{
+    struct sockets *sockets = &handover->sockets;
+    size_t count = sockets->count + 1;
+    struct bound_endpoint *items = realloc(sockets->items, count * sizeof *items);
+    struct listener *listener = calloc(1, sizeof *listener);
+    struct listen_config *config = calloc(1, sizeof *config);
+
+    if (items != NULL)
+        sockets->items = items;
+    if (items == NULL || listener == NULL || config == NULL ||
+        (listener->fds = calloc(fds, sizeof *listener->fds)) == NULL ||
+        (config->place.section = strdup(service)) == NULL) {
+        free(listener != NULL ? listener->fds : NULL);
+        free(listener);
+        free(config);
+        return NULL;
+    }
+    config->endpoint = *configured;
+    listener->endpoint = *configured;
+    listener->users = 1;
+    items[sockets->count] = (struct bound_endpoint){ .listener = listener, .config = config };
+    return &items[sockets->count++];
+}
+
+/* ---- from the service manager ---- */
+
+static int describe(int fd, struct endpoint *endpoint)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address, size = sizeof(int);
+    int type = 0, v6only = 1;
+
+    *endpoint = (struct endpoint){ .kind = 0 };
+    memset(&address, 0, sizeof address);
+    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0)
+        return -errno;
+    if (address.ss_family == AF_UNIX && type == SOCK_STREAM) {
+        endpoint->kind = ENCHUFE_UNIX;
+        memcpy(endpoint->path, (char *)&address + offsetof(struct sockaddr_un, sun_path),
+               sizeof endpoint->path - 1);
+        return 0;
+    }
+    if (address.ss_family != AF_INET && address.ss_family != AF_INET6)
+        return -EAFNOSUPPORT;
+    endpoint->kind = type == SOCK_DGRAM ? ENCHUFE_UDP : ENCHUFE_TCP;
+    address_from_sockaddr(&endpoint->address, (struct sockaddr *)&address);
+    size = sizeof v6only;
+    if (address.ss_family == AF_INET6 &&
+        getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &size) == 0 && !v6only) {
+        static const uint8_t zero[16];
+        endpoint->any = memcmp(endpoint->address.ip, zero, sizeof zero) == 0;
+    }
+    return 0;
+}
+
+/* The name is the service's; the address says which of its endpoints it is. */
+static int take_listen_fd(struct handover *handover, int fd, const char *name)
+{
+    struct endpoint endpoint;
+    int err = describe(fd, &endpoint);
+
+    close_on_exec(fd, true);
+    if (err != 0) {
+        log_event(ENCHUFE_LOG_WARNING, "an inherited socket is of no use", LOG_INT("fd", fd),
+                  LOG_STR("name", name), LOG_STR("error", strerror(-err)));
+        close(fd);
+        return 0;
+    }
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    struct bound_endpoint *bound = add(handover, name, &endpoint, 1);
+    if (bound == NULL)
+        return -ENOMEM;
+    bound->listener->fds[0] = fd;
+    bound->listener->fd_count = bound->listener->bound = 1;
+    /* Whether the system lets us bind others beside it depends on who bound it: the loops share it. */
+    bound->listener->shared = true;
+    return 0;
+}
+
+static int take_listen_fds(struct handover *handover)
+{
+    int pid = number_from("LISTEN_PID"), count = number_from("LISTEN_FDS");
+    const char *said = getenv("LISTEN_FDNAMES");
+    char *names = strdup(said != NULL ? said : ""), *rest = names;
+    int err = names != NULL ? 0 : -ENOMEM;
+
+    unsetenv("LISTEN_FDNAMES");
+    if (pid != getpid())
+        count = 0;
+    for (int i = 0; i < count && err == 0; i++) {
+        const char *name = strsep(&rest, ":");
+        err = take_listen_fd(handover, FIRST_LISTEN_FD + i, name != NULL ? name : "");
+    }
+    free(names);
+    return err;
+}
+
+/* ---- from the server before ---- */
+
+static int take_line(struct handover *handover, char *line)
+{
+    char *rest = NULL, *words[6];
+    struct endpoint_list list = { .items = NULL };
+    char error[ENDPOINT_ERROR];
+    size_t fds = 0;
+
+    for (size_t i = 0; i < 6; i++) {
+        words[i] = strtok_r(i == 0 ? line : NULL, " \n", &rest);
+        if (words[i] == NULL)
+            return 0;
+        if (i == 1 && strcmp(words[0], "control") == 0) {
+            handover->control = atoi(words[1]);
+            close_on_exec(handover->control, true);
+            return 0;
+        }
+    }
+    for (const char *c = rest; c != NULL && *c != '\0'; c++)
+        fds += *c == ' ';
+    if (endpoint_parse(words[2], "/", &list, error) != 0 || list.count != 1) {
+        endpoint_list_free(&list);
+        return 0;
+    }
+    struct bound_endpoint *bound = add(handover, words[1], list.items, fds + 1);
+    endpoint_list_free(&list);
+    if (bound == NULL)
+        return -ENOMEM;
+    struct listener *listener = bound->listener;
+    listener->endpoint.address.port = (uint16_t)atoi(words[3]);
+    listener->created_path = atoi(words[4]) != 0;
+    listener->shared = atoi(words[5]) != 0;
+    for (char *word; (word = strtok_r(NULL, " \n", &rest)) != NULL;) {
+        listener->fds[listener->fd_count++] = atoi(word);
+        close_on_exec(atoi(word), true);
+    }
+    listener->bound = listener->fd_count;
+    return 0;
+}
+
+static int take_table(struct handover *handover)
+{
+    int fd = number_from(HANDOVER_SOCKETS), err = 0;
+    char *line = NULL;
+    size_t size = 0;
+
+    handover->ready = number_from(HANDOVER_READY);
+    if (handover->ready >= 0)
+        close_on_exec(handover->ready, true);
+    FILE *table = fd >= 0 ? fdopen(fd, "r") : NULL;
+    if (table == NULL)
+        return 0;
+    rewind(table);
+    while (err == 0 && getline(&line, &size, table) > 0)
+        err = take_line(handover, line);
+    free(line);
+    fclose(table);
+    return err;
+}
+
+int handover_take(struct handover *handover)
+{
+    *handover = (struct handover){ .control = -1, .ready = -1 };
+    int err = take_listen_fds(handover);
+
+    return err != 0 ? err : take_table(handover);
+}
+
+void handover_ready(struct handover *handover)
+{
+    if (handover->ready < 0)
+        return;
+    (void)!write(handover->ready, "ready\n", 6);
+    close(handover->ready);
+    handover->ready = -1;
+}
+
+void handover_end(struct handover *handover, bool good)
+{
+    if (!good)
+        sockets_give(&handover->sockets);
+    for (size_t i = 0; i < handover->sockets.count; i++) {
+        struct bound_endpoint *bound = &handover->sockets.items[i];
+        char text[ENDPOINT_TEXT];
+        if (good && bound->listener->users == 1)
+            log_event(ENCHUFE_LOG_WARNING, "an inherited socket is not used",
+                      LOG_STR("service", bound->config->place.section),
+                      LOG_STR("endpoint", endpoint_format(&bound->listener->endpoint, text)));
+        free((void *)bound->config->place.section);
+        free((void *)bound->config);
+    }
+    sockets_close(&handover->sockets);
+}
+
+void handover_close(struct handover *handover)
+{
+    if (handover->ready >= 0)
+        close(handover->ready);
+    handover->ready = -1;
+}
+
+/* ---- to the server after ---- */
+
+int handover_make(const struct sockets *sockets, const struct config *config, int control)
+{
+    int fd = memfd_create("enchufe-handover", 0);
+    FILE *table = fd >= 0 ? fdopen(dup(fd), "w") : NULL;
+    char text[ENDPOINT_TEXT];
+
+    if (table == NULL) {
+        int err = errno;
+        if (fd >= 0)
+            close(fd);
+        return -err;
+    }
+    if (control >= 0) {
+        fprintf(table, "control %d\n", control);
+        close_on_exec(control, false);
+    }
+    for (size_t i = 0; i < sockets->count; i++) {
+        const struct bound_endpoint *bound = &sockets->items[i];
+        const struct listener *listener = bound->listener;
+        fprintf(table, "socket %s %s %u %d %d", config->services[bound->service].name,
+                endpoint_format(&bound->config->endpoint, text), listener->endpoint.address.port,
+                listener->created_path, listener->shared);
+        for (size_t n = 0; n < listener->bound; n++) {
+            fprintf(table, " %d", listener->fds[n]);
+            close_on_exec(listener->fds[n], false);
+        }
+        fputc('\n', table);
+    }
+    int failed = fclose(table);
+    if (failed) {
+        close(fd);
+        return -EIO;
+    }
+    return fd;
+}

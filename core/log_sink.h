@@ -1,0 +1,43 @@
+/* Where the lines of the log go: standard error, a file, or the system's log. Nothing here blocks: what
+ * cannot be written at once is lost, counted over the master and all its workers, and told later. */
+#ifndef LOG_SINK_H
+#define LOG_SINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Opens where the log goes: NULL is standard error, `syslog` the system's log, all else a file. For the
+ * master, before it forks; again, for itself and those that it forks from then on. Returns 0, or -errno,
+ * and then the log goes where it went. */
+int log_sink_open(const char *target);
+void log_sink_close(void);
+
+/* Opens the file of a log that was moved away, for log_sink_take() here and in the workers. Returns the
+ * descriptor, which is the caller's, or -errno. */
+int log_sink_open_file(const char *path);
+
+/* Writes to what fd is, from now on; fd stays the caller's. Any thread, while others write: each line is
+ * in the old file or in the new one. */
+void log_sink_take(int fd);
+
+/* Whether the system's log adds time and level of its own. */
+bool log_sink_is_syslog(void);
+
+/* Writes a line, which ends with a newline and is no longer than PIPE_BUF, or counts it. Any thread. */
+void log_sink_write(int level, const char *line, size_t len);
+
+/* Lines lost that no report has told yet. */
+uint64_t log_sink_lost(void);
+
+/* Whether there is something for log_sink_claim(); cheap. */
+bool log_sink_in_trouble(void);
+
+/* Ends a torn line, if there is one, and claims the report. Returns how many lines to report, and
+ * log_sink_report() must follow; or 0: there is nothing to report, or it cannot be done now. */
+uint64_t log_sink_claim(void);
+
+/* Writes the report of `count` lost lines: written, the count starts again; else it stays. */
+void log_sink_report(int level, const char *line, size_t len, uint64_t count);
+
+#endif

@@ -1,0 +1,132 @@
+/* Executing the program again. */
+#include "upgrade.h"
+#include "handover.h"
+#include "notify.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A new server that has not said a word by then is taken for stuck. */
+#define LIMIT_MS 30000
+
+static void set_number(const char *name, int number)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%d", number);
+    setenv(name, text, 1);
+}
+
+/* In the child: what is handed over must survive the exec in the child only, so the table is made here. */
+static _Noreturn void execute(const struct upgrade *upgrade, const struct sockets *sockets,
+                              const struct config *config, int control, int ready)
+{
+    sigset_t none;
+    int table = handover_make(sockets, config, control);
+
+    if (table < 0)
+        _exit(127);
+    fcntl(ready, F_SETFD, 0);
+    set_number(HANDOVER_SOCKETS, table);
+    set_number(HANDOVER_READY, ready);
+    notify_restore_environment(getpid());
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execv(upgrade->program, upgrade->argv);
+    dprintf(STDERR_FILENO, "enchufe: cannot execute %s: %s\n", upgrade->program, strerror(errno));
+    _exit(127);
+}
+
+static void end(struct upgrade *upgrade)
+{
+    timer_cancel(&upgrade->loop->timers, &upgrade->limit);
+    loop_watch(upgrade->loop, &upgrade->pipe, 0);
+    close(upgrade->pipe.fd);
+    upgrade->pid = 0;
+}
+
+static void reap(pid_t pid, int *status)
+{
+    while (waitpid(pid, status, 0) < 0 && errno == EINTR)
+        continue;
+}
+
+static void fail(struct upgrade *upgrade, const char *why)
+{
+    char text[200];
+    pid_t pid = upgrade->pid;
+    int status = 0;
+
+    kill(pid, SIGKILL); /* it may have closed the pipe and live on */
+    reap(pid, &status);
+    if (why == NULL && WIFEXITED(status))
+        snprintf(text, sizeof text, "the new server ended with status %d; its log says why",
+                 WEXITSTATUS(status));
+    else
+        snprintf(text, sizeof text, "the new server %s", why != NULL ? why : "was killed");
+    end(upgrade);
+    upgrade->done(upgrade->context, false, pid, text);
+}
+
+static void too_late(struct timer *timer)
+{
+    fail((struct upgrade *)((char *)timer - offsetof(struct upgrade, limit)),
+         "did not come up in time");
+}
+
+static void heard(struct loop_source *source, uint32_t events)
+{
+    struct upgrade *upgrade = (struct upgrade *)((char *)source - offsetof(struct upgrade, pipe));
+    char word[16];
+    pid_t pid = upgrade->pid;
+
+    (void)events;
+    if (read(source->fd, word, sizeof word) <= 0) {
+        fail(upgrade, NULL);
+        return;
+    }
+    end(upgrade);
+    upgrade->done(upgrade->context, true, pid, "the new server serves");
+}
+
+int upgrade_begin(struct upgrade *upgrade, const struct sockets *sockets,
+                  const struct config *config, int control)
+{
+    int ends[2];
+
+    if (upgrade->pid != 0)
+        return -EALREADY;
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return -errno;
+    pid_t pid = fork();
+    if (pid == 0)
+        execute(upgrade, sockets, config, control, ends[1]);
+    int err = errno;
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return -err;
+    }
+    upgrade->pid = pid;
+    upgrade->pipe = (struct loop_source){ .fd = ends[0], .ready = heard };
+    upgrade->limit.fire = too_late;
+    loop_timer(upgrade->loop, &upgrade->limit, clock_ms() + LIMIT_MS);
+    return loop_watch(upgrade->loop, &upgrade->pipe, EPOLLIN);
+}
+
+void upgrade_abandon(struct upgrade *upgrade)
+{
+    int status;
+    pid_t pid = upgrade->pid;
+
+    if (pid == 0)
+        return;
+    kill(pid, SIGKILL);
+    reap(pid, &status);
+    end(upgrade);
+}

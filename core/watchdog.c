@@ -1,0 +1,101 @@
+/* The watchdog of a worker. */
+#include "watchdog.h"
+#include "log.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static bool is_watched(uint64_t slot)
+{
+    return trace_callback(slot) >= CALLBACK_on_open;
+}
+
+enum watch_event watch_step(const struct watch *watch, uint64_t slot, uint64_t elapsed,
+                            uint64_t limit, struct watch *next)
+{
+    *next = (struct watch){ .slot = slot };
+    if (slot != watch->slot)
+        return watch->reported ? WATCH_RETURNED : WATCH_NOTHING;
+    if (!is_watched(slot))
+        return WATCH_NOTHING;
+    next->ms = watch->ms + elapsed;
+    next->reported = next->ms >= WATCHDOG_MS;
+    if (next->reported && !watch->reported)
+        return WATCH_STUCK;
+    return limit != 0 && next->ms >= limit ? WATCH_OVER : WATCH_NOTHING;
+}
+
+static void tell(const struct watchdog *dog, bool returned, uint64_t slot, uint64_t ms)
+{
+    int index = trace_service(slot);
+
+    if (index < 0 || (size_t)index >= dog->config->service_count)
+        return; /* somebody wrote where he should not */
+    const struct service_config *service = &dog->config->services[index];
+    log_event(returned ? ENCHUFE_LOG_INFO : ENCHUFE_LOG_WARNING,
+              returned ? "stuck loop goes on" : "loop is stuck", LOG_STR("service", service->name),
+              LOG_STR("plugin", service->plugin),
+              LOG_STR("callback", callback_name(trace_callback(slot))),
+              LOG_DURATION(returned ? "took" : "for", ms));
+}
+
+/* While nothing runs, the loops are asked to ring before they do something. What a loop did before it
+ * could see the request is seen by one more look; only then is it safe to wait for the bell. */
+static void plan(struct watchdog *dog, bool quiet, uint64_t now)
+{
+    bool asked = atomic_load_explicit(&dog->watcher.resting, memory_order_relaxed);
+
+    dog->last = now;
+    dog->next = quiet && asked ? TIMER_NEVER : now + WATCHDOG_MS;
+    if (asked != quiet)
+        atomic_store_explicit(&dog->watcher.resting, quiet, memory_order_relaxed);
+}
+
+int watchdog_look(struct watchdog *dog, uint64_t now)
+{
+    uint64_t limit = dog->config->server.stall_limit, elapsed = now - dog->last, times;
+    bool quiet = true;
+    int over = -1;
+
+    (void)!read(dog->watcher.bell, &times, sizeof times);
+    /* After a longer break it was this process that stood still, with all its loops. */
+    if (elapsed > 2 * WATCHDOG_MS)
+        elapsed = 2 * WATCHDOG_MS;
+    for (size_t i = 0; i < dog->loops; i++) {
+        struct watch *watch = &dog->watches[i], next;
+        uint64_t slot = atomic_load_explicit(&dog->trace->slots[i].now, memory_order_relaxed);
+        enum watch_event event = watch_step(watch, slot, elapsed, limit, &next);
+        if (event == WATCH_STUCK)
+            tell(dog, false, slot, next.ms);
+        else if (event == WATCH_RETURNED)
+            tell(dog, true, watch->slot, watch->ms + elapsed);
+        else if (event == WATCH_OVER)
+            over = (int)i;
+        quiet = quiet && slot == watch->slot && trace_callback(slot) == CALLBACK_NONE;
+        *watch = next;
+    }
+    plan(dog, quiet, now);
+    return over;
+}
+
+int watchdog_init(struct watchdog *dog, const struct config *config, struct trace *trace,
+                  size_t loops)
+{
+    *dog = (struct watchdog){ .watcher = { .bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) },
+                              .config = config,
+                              .trace = trace,
+                              .watches = calloc(loops, sizeof *dog->watches),
+                              .loops = loops,
+                              .last = clock_ms() };
+    dog->next = dog->last + WATCHDOG_MS;
+    return dog->watcher.bell < 0 ? -errno : dog->watches == NULL ? -ENOMEM : 0;
+}
+
+void watchdog_free(struct watchdog *dog)
+{
+    if (dog->watcher.bell >= 0)
+        close(dog->watcher.bell);
+    free(dog->watches);
+    *dog = (struct watchdog)WATCHDOG_NONE;
+}

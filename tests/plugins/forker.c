@@ -1,0 +1,41 @@
+/* Forks a process that holds every descriptor of the worker, connections among them. Commands are bytes:
+ *   f  fork; the answer is the pid of the child and a newline. It lives until it is killed
+ *   c  close                  a  abort
+ * and any other is echoed. */
+#include <enchufe/plugin.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static void forker_fork(enchufe_conn *conn)
+{
+    char text[32];
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            pause();
+    }
+    enchufe_write(conn, text, (size_t)snprintf(text, sizeof text, "%d\n", (int)pid));
+}
+
+static size_t forker_on_data(enchufe_conn *conn, const void *data, size_t len)
+{
+    const char *commands = data;
+
+    for (size_t i = 0; i < len; i++) {
+        if (commands[i] == 'f')
+            forker_fork(conn);
+        else if (commands[i] == 'c')
+            enchufe_close(conn);
+        else if (commands[i] == 'a')
+            enchufe_abort(conn);
+        else
+            enchufe_write(conn, &commands[i], 1);
+    }
+    return len;
+}
+
+ENCHUFE_PLUGIN(.name = "forker", .summary = "forks while it serves", .on_data = forker_on_data);

@@ -1,0 +1,65 @@
+/* Does not return from on_data, or not soon. Each line is a command:
+ *   loop   for ever, with the processor busy
+ *   pause  for ever, asleep
+ *   N      N milliseconds
+ * and what returns is answered with the line. `start_sleep = N` sleeps in start. */
+#include <enchufe/plugin.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct stuck_settings {
+    uint64_t start_sleep;
+};
+
+static const enchufe_option stuck_options[] = {
+    { .name = "start_sleep",
+      .type = ENCHUFE_OPTION_DURATION,
+      .value = "0s",
+      .offset = offsetof(struct stuck_settings, start_sleep),
+      .help = "how long start takes" },
+    { .name = NULL },
+};
+
+static const enchufe_framing stuck_framing = { .type = ENCHUFE_FRAMING_LINE, .max = 32 };
+
+static void stuck_sleep(uint64_t ms)
+{
+    struct timespec time = { .tv_sec = (time_t)(ms / 1000),
+                             .tv_nsec = (long)(ms % 1000) * 1000000 };
+    nanosleep(&time, NULL);
+}
+
+/* Not inlined, so that a backtrace can be told to name it. */
+__attribute__((noinline)) static void stuck_loop(void)
+{
+    volatile unsigned turns = 0;
+    for (;;)
+        turns++;
+}
+
+static int stuck_start(enchufe_service *service)
+{
+    const struct stuck_settings *settings = enchufe_service_settings(service);
+    stuck_sleep(settings->start_sleep);
+    return 0;
+}
+
+static void stuck_on_message(enchufe_conn *conn, const void *data, size_t len)
+{
+    char line[33] = "";
+
+    memcpy(line, data, len);
+    if (strcmp(line, "loop") == 0)
+        stuck_loop();
+    while (strcmp(line, "pause") == 0)
+        pause();
+    stuck_sleep(strtoull(line, NULL, 10));
+    line[len++] = '\n';
+    enchufe_write(conn, line, len);
+}
+
+ENCHUFE_PLUGIN(.name = "stuck", .summary = "does not return when told so", .options = stuck_options,
+               .settings_size = sizeof(struct stuck_settings), .framing = &stuck_framing,
+               .start = stuck_start, .on_message = stuck_on_message);
