@@ -65,7 +65,11 @@ static void upgraded(void *context, bool good, pid_t pid, const char *text)
     master->leaving = master->replaced = true;
     if (rollover_hand_over(master->rollover, text))
         kill(pid, SIGHUP);
-    answer_upgrade(master, true, "the new server serves\n");
+}
+
+static void has_handed_over(void *context)
+{
+    answer_upgrade(context, true, "the new server serves\n");
 }
 
 /* One change at a time: each of them decides about the same sockets. */
@@ -123,10 +127,11 @@ static void leave(void *context, bool at_once)
     at_once = at_once || master->leaving || !master->up;
     master->leaving = true;
     log_event(ENCHUFE_LOG_INFO, at_once ? "ending" : "draining", LOG_NUM("pid", getpid()));
-    if (!master->replaced)
+    if (!master->replaced) {
         notify_stopping();
-    upgrade_abandon(&master->upgrade);
-    answer_upgrade(master, false, "the server is leaving\n");
+        upgrade_abandon(&master->upgrade);
+        answer_upgrade(master, false, "the server is leaving\n");
+    }
     rollover_leave(master->rollover, at_once);
 }
 
@@ -275,6 +280,7 @@ static int run_workers(struct master *master, struct generation *generation)
                                           .serving = generation_serves,
                                           .failed = rollover_has_failed,
                                           .gone = rollover_is_gone,
+                                          .handed_over = has_handed_over,
                                           .forked = process_is_forked,
                                           .context = master };
     const struct control_orders orders = {

@@ -28,6 +28,8 @@ struct rollover_setup {
     void (*serving)(void *context, const struct generation *generation);
     void (*failed)(void *context);
     void (*gone)(void *context);
+    /* After rollover_hand_over(): whoever connects from now on is the other server's. */
+    void (*handed_over)(void *context);
     /* In each process forked from the master: close what is the master's alone. */
     void (*forked)(void *context);
     void *context;

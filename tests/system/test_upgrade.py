@@ -59,6 +59,18 @@ def test_the_new_binary_serves_and_the_old_process_ends():
         assert str(server.pid) in status and str(first.pid) not in status
 
 
+def test_whoever_connects_after_the_answer_gets_the_new_server():
+    with Upgradable(service("environment", threads=2)) as server:
+        with server.connect("environment") as client:
+            assert client.ask_line("MARK") == "unset\n"
+        server.put_script('MARK=new exec {enchufe} "$@"')
+        assert server.command("upgrade").returncode == 0
+        for _ in range(50):
+            with server.connect("environment") as client:
+                assert client.ask_line("MARK") == "new\n"
+        server.follow()
+
+
 def test_open_connections_stay_with_the_old_server_until_its_drain_timeout():
     with Upgradable(ECHO, drain="1s") as server:
         with server.connect("echo") as client:
@@ -327,11 +339,12 @@ def test_a_server_that_is_told_to_end_ends_the_upgrade_as_well(sig):
 def test_an_old_server_that_is_told_to_end_takes_nothing_from_the_new_one(sig):
     with Upgradable(ECHO) as server:
         for _ in range(2 if SANITIZED else 5):
-            with server.connect("echo") as held, Traffic(server.endpoints()):
+            with server.connect("echo") as held:
                 assert held.ask(b"hola", 4) == b"hola"
                 server.upgrade()
-                server.before[-1].send_signal(sig)
-                server.those_before_have_left()
+                with Traffic(server.endpoints()):
+                    server.before[-1].send_signal(sig)
+                    server.those_before_have_left()
         assert server.socket_files() == ["control.sock", "echo.sock"]
 
 
