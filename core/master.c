@@ -128,10 +128,11 @@ static void leave(void *context, bool at_once)
     at_once = at_once || master->leaving || !master->up;
     master->leaving = true;
     log_event(ENCHUFE_LOG_INFO, at_once ? "ending" : "draining", LOG_NUM("pid", getpid()));
-    if (!master->replaced)
+    if (!master->replaced) {
         notify_stopping();
-    upgrade_abandon(&master->upgrade);
-    answer_upgrade(master, false, "the server is leaving\n");
+        upgrade_abandon(&master->upgrade);
+        answer_upgrade(master, false, "the server is leaving\n");
+    }
     rollover_leave(master->rollover, at_once);
 }
 

@@ -146,9 +146,10 @@ static void era_deaf(void *context)
     struct rollover *rollover = era->rollover;
     char text[64];
 
-    if (era == rollover->serving && rollover->given)
+    if (rollover->given && era == rollover->serving)
         rollover->setup.handed_over(rollover->setup.context);
-    if (era != rollover->draining)
+    /* Leaving, the one that serves may be gone by now. */
+    if (era != rollover->draining || rollover->leaving)
         return;
     snprintf(text, sizeof text, "generation %u serves\n", rollover->serving->generation.number);
     answer(rollover, true, text);

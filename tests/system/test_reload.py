@@ -10,7 +10,7 @@ import pytest
 from controlled import QUIET, Controlled, copy_plugin
 from load import Load
 from processes import process_lives
-from server import service
+from server import Server, service
 from settings import DEADLINE, SANITIZED, SLOWER, soak, wait_until
 
 BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
@@ -259,3 +259,12 @@ def test_a_reload_right_before_the_end_keeps_no_process():
             threading.Event().wait(pause)
             server.stop()
             assert not any(process_lives(pid) for pid in server.workers())
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_the_end_may_come_right_after_a_reload(sig):
+    for _ in range(3 if SANITIZED else 10):
+        with Server(service("echo", threads=2)) as server:
+            server.process.send_signal(signal.SIGHUP)
+            server.wait_for_lines("ready", generation="2")
+            server.stop(sig)

@@ -8,15 +8,14 @@ import pytest
 from client import Client, socket_address
 from processes import process_lives
 from server import service
-from settings import DEADLINE, SANITIZED, SLOWER, plugin_path, wait_until
+from settings import DEADLINE, SANITIZED, SLOWER, SOAK, soak, wait_until
 from traffic import Traffic
 from upgradable import Upgradable
 
-SOAK = "ENCHUFE_SOAK" in os.environ
 EVERYWHERE = ("tcp://127.0.0.1:0 udp://127.0.0.1:0 tcp://[::1]:0 unix://{dir}/echo.sock")
 ECHO = service("echo", listen=EVERYWHERE, threads=2)
 
-pytestmark = pytest.mark.timeout(900 * SLOWER if SOAK else 180 * SLOWER)
+pytestmark = pytest.mark.timeout(soak(180, 900) * SLOWER)
 
 
 def refused(endpoint):
@@ -29,11 +28,12 @@ def refused(endpoint):
 
 # ---- that come up ----
 
+@pytest.mark.soak
 def test_upgrades_under_load_lose_nothing():
     with Upgradable(ECHO) as server:
         endpoints = server.endpoints()
         with Traffic(endpoints, hold=5) as traffic:
-            for _ in range(20 if SOAK else 3):
+            for _ in range(soak(3, 20)):
                 traffic.goes_on()
                 server.upgrade()
         assert server.endpoints() == endpoints
@@ -57,6 +57,18 @@ def test_the_new_binary_serves_and_the_old_process_ends():
         assert first.wait(DEADLINE) == 0
         status = server.command("status").stdout
         assert str(server.pid) in status and str(first.pid) not in status
+
+
+def test_whoever_connects_after_the_answer_gets_the_new_server():
+    with Upgradable(service("environment", threads=2)) as server:
+        with server.connect("environment") as client:
+            assert client.ask_line("MARK") == "unset\n"
+        server.put_script('MARK=new exec {enchufe} "$@"')
+        assert server.command("upgrade").returncode == 0
+        for _ in range(50):
+            with server.connect("environment") as client:
+                assert client.ask_line("MARK") == "new\n"
+        server.follow()
 
 
 def test_open_connections_stay_with_the_old_server_until_its_drain_timeout():
@@ -228,10 +240,11 @@ def test_a_new_server_that_does_not_come_up_changes_nothing(how):
         assert server.socket_files() == []
 
 
+@pytest.mark.soak
 def test_failures_in_a_row_under_load_and_then_a_good_one():
     with Upgradable(ECHO) as server:
         with Traffic(server.endpoints(), hold=5) as traffic:
-            for number in range(20 if SOAK else 6):
+            for number in range(soak(6, 20)):
                 server.put_script(f"exit {number + 1}")
                 done = server.command("upgrade")
                 assert done.returncode == 1 and f"status {number + 1};" in done.stderr
@@ -240,6 +253,7 @@ def test_failures_in_a_row_under_load_and_then_a_good_one():
             server.upgrade()
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(not SOAK, reason="the limit is 30 s")
 def test_a_new_server_that_says_nothing_is_ended():
     with Upgradable(ECHO) as server:

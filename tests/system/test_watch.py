@@ -169,12 +169,16 @@ def test_other_files_in_the_same_folders_do_nothing():
 
 def test_many_writes_within_half_a_second_are_one_reload():
     with Watched() as server:
+        pauses, before = 0, time.monotonic()
         for _ in range(30):
-            rewrite(server)
-            copy_over_plugin(server)
+            move_over(server)
+            move_over_plugin(server)
             time.sleep(0.02)  # the pace of an editor or a package manager
-        server.serves(2)
-        assert server.is_quiet() and len(server.lines("reloading")) == 1
+            now = time.monotonic()
+            pauses += now - before > 0.4  # a machine that is busy: the quiet half second may be over
+            before = now
+        server.wait_for_lines("ready", 2)
+        assert server.is_quiet() and len(server.lines("reloading")) <= 1 + pauses
 
 
 def test_a_change_while_a_reload_is_under_way_is_not_lost():
