@@ -13,6 +13,7 @@
 
 #define CLIENTS_MAX 64
 #define PATIENCE_MS 5000
+#define REST_MS 100
 #define LINE_MAX_LENGTH 64
 
 struct client {
@@ -35,6 +36,7 @@ struct control {
     struct loop *loop;
     struct rollover *rollover;
     struct control_orders orders;
+    struct timer resting;
     bool given; /* another server's: no longer ours, or not yet */
     struct client *clients;
     size_t client_count;
@@ -73,6 +75,8 @@ static void client_free(struct loop_task *task)
         control->orders.forget_upgrade(control->orders.context, &client->waiter);
     timer_cancel(&control->loop->timers, &client->patience);
     loop_watch(control->loop, &client->source, 0);
+    /* A child of ours may hold a copy: the client must see the end all the same. */
+    shutdown(client->source.fd, SHUT_RDWR);
     close(client->source.fd);
     free(client->answer);
     free(client);
@@ -232,14 +236,33 @@ static bool make_room(struct control *control)
     return silent != NULL;
 }
 
+/* Without descriptors the client stays queued, and asking again at once would take a whole processor. */
+static void rest(struct control *control)
+{
+    if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+        return;
+    if (loop_timer(control->loop, &control->resting, clock_ms() + REST_MS) == 0)
+        loop_watch(control->loop, &control->source, 0);
+}
+
+static void rested(struct timer *timer)
+{
+    struct control *control = (struct control *)((char *)timer - offsetof(struct control, resting));
+
+    if (!control->given)
+        loop_watch(control->loop, &control->source, EPOLLIN);
+}
+
 static void control_ready(struct loop_source *source, uint32_t events)
 {
     struct control *control = (struct control *)((char *)source - offsetof(struct control, source));
     int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     (void)events;
-    if (fd < 0)
+    if (fd < 0) {
+        rest(control);
         return;
+    }
     bool welcome = may_command(fd) && (control->client_count < CLIENTS_MAX || make_room(control));
     struct client *client = calloc(1, sizeof *client);
     if (client == NULL || !welcome) {
@@ -315,6 +338,7 @@ struct control *control_open(const char *path, int inherited, struct loop *loop,
     *control = (struct control){ .source = { .fd = -1, .ready = control_ready },
                                  .loop = loop,
                                  .orders = *orders,
+                                 .resting = { .fire = rested },
                                  .given = inherited >= 0,
                                  .opened_at = clock_ms() };
     if (inherited >= 0)
@@ -375,6 +399,7 @@ void control_close(struct control *control)
         return;
     while (control->clients != NULL)
         client_free(&control->clients->end);
+    timer_cancel(&control->loop->timers, &control->resting);
     loop_watch(control->loop, &control->source, 0);
     close(control->source.fd);
     if (!control->given)

@@ -184,7 +184,8 @@ static int take_socket(struct handover *handover, size_t place, char *line)
         return err;
     bound->service = place;
     bound->listener->endpoint.address.port = (uint16_t)atoi(words[0]);
-    bound->listener->created_path = atoi(words[1]) != 0;
+    if (atoi(words[1]) != 0)
+        sockets_own_path(bound->listener);
     bound->listener->shared = atoi(words[2]) != 0;
     bound->listener->foreign = atoi(words[3]) != 0;
     return err;

@@ -222,7 +222,10 @@ static int take_key(void *user, const char *section, const char *key, const char
 static FILE *open_file(const char *file, struct report *report)
 {
     const struct place place = { .file = file };
-    FILE *in = fopen(file, "re");
+    /* A FIFO must not hang the server at a reload; /dev/fd/N is what `<(...)` gives. */
+    bool device = strncmp(file, "/dev/", 5) == 0;
+    int fd = open(file, O_RDONLY | O_CLOEXEC | (device ? 0 : O_NONBLOCK));
+    FILE *in = fd >= 0 ? fdopen(fd, "r") : NULL;
     struct stat status;
 
     if (!in) {
@@ -231,6 +234,11 @@ static FILE *open_file(const char *file, struct report *report)
     }
     if (fstat(fileno(in), &status) == 0 && S_ISDIR(status.st_mode)) {
         report_add(report, &place, "is a directory; a configuration file is wanted");
+        fclose(in);
+        return NULL;
+    }
+    if (!device && fstat(fileno(in), &status) == 0 && !S_ISREG(status.st_mode)) {
+        report_add(report, &place, "is not a regular file");
         fclose(in);
         return NULL;
     }

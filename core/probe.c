@@ -318,11 +318,16 @@ bool probe_continue(pid_t child, int fd, struct report *report)
         return false;
     if (!done)
         report_add(report, NULL, "the probe of the plugins ended unexpectedly");
+    probe_abandon(child, fd);
+    return true;
+}
+
+void probe_abandon(pid_t child, int fd)
+{
     kill(child, SIGKILL);
     while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
         continue;
     close(fd);
-    return true;
 }
 
 int probe_describe(const struct plugin_file *file, bool options, char error[PLUGIN_ERROR])

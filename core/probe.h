@@ -25,6 +25,9 @@ pid_t probe_begin(const struct config *config, struct plugin_file *const *files,
  * closed. */
 bool probe_continue(pid_t child, int fd, struct report *report);
 
+/* Ends a child that probe_begin() made, whatever it is at. */
+void probe_abandon(pid_t child, int fd);
+
 /* Describes one plugin on standard output (name, version, summary, what it serves), in a child; with
  * options, its option table too. Returns 0, or -EINVAL with a sentence in error. */
 int probe_describe(const struct plugin_file *file, bool options, char error[PLUGIN_ERROR]);

@@ -283,10 +283,8 @@ static void abandon(struct rollover *rollover)
     if (rollover->next == NULL || rollover->next->supervisor != NULL)
         return;
     if (rollover->probe > 0) {
-        kill(rollover->probe, SIGKILL);
         loop_watch(rollover->setup.loop, &rollover->probe_source, 0);
-        while (!probe_continue(rollover->probe, rollover->probe_source.fd, &rollover->report))
-            continue;
+        probe_abandon(rollover->probe, rollover->probe_source.fd);
         rollover->probe = 0;
     }
     end_era(rollover, &rollover->next);

@@ -154,6 +154,15 @@ static void report_bind(struct report *report, const struct listener *listener,
         report_add(report, place, "cannot bind %s: %s", name, strerror(err));
 }
 
+void sockets_own_path(struct listener *listener)
+{
+    struct stat st = { 0 };
+
+    listener->created_path = lstat(listener->endpoint.path, &st) == 0;
+    listener->path_dev = st.st_dev;
+    listener->path_ino = st.st_ino;
+}
+
 /* Returns the socket, or a negative errno; then wrong, if set, says more. */
 static int try_first(struct endpoint *endpoint, const char **wrong)
 {
@@ -180,7 +189,8 @@ static int bind_listener(struct listener *listener, unsigned *retries, const str
         return fd;
     listener->fds[listener->fd_count++] = fd;
     listener->bound = 1;
-    listener->created_path = listener->endpoint.kind == ENCHUFE_UNIX;
+    if (listener->endpoint.kind == ENCHUFE_UNIX)
+        sockets_own_path(listener);
     return 0;
 }
 
@@ -334,6 +344,8 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
             err = failed;
     }
     int failed = bind_unix(sockets, &retries, report);
+    for (size_t i = 0; i < sockets->count; i++)
+        sockets->items[i].fd_count = sockets->items[i].listener->fd_count;
     return failed != 0 ? failed : err;
 }
 
@@ -410,7 +422,11 @@ void sockets_close_others(const struct sockets *sockets, const struct sockets *k
 
 static void close_listener(struct listener *listener)
 {
-    if (listener->created_path)
+    struct stat st;
+
+    /* Another server may have put one of its own there. */
+    if (listener->created_path && lstat(listener->endpoint.path, &st) == 0 &&
+        st.st_dev == listener->path_dev && st.st_ino == listener->path_ino)
         unlink(listener->endpoint.path);
     for (size_t n = 0; n < listener->fd_count; n++)
         close(listener->fds[n]);

@@ -14,7 +14,9 @@ struct listener {
     size_t fd_count;
     size_t bound;      /* of them: the rest is bound when the generation opens */
     bool shared;       /* one socket for all loops: a Unix socket, or one that was inherited */
-    bool created_path; /* a Unix socket's file is ours to remove */
+    bool created_path; /* a Unix socket's file is ours to remove, if it is still this one: */
+    dev_t path_dev;
+    ino_t path_ino;
     bool foreign; /* a service manager's, who keeps a copy: never shut, the queue is for the next */
     unsigned users; /* generations */
 };
@@ -22,7 +24,8 @@ struct listener {
 struct bound_endpoint {
     struct listener *listener;
     const struct listen_config *config;
-    size_t service; /* index in the configuration */
+    size_t service;  /* index in the configuration */
+    size_t fd_count; /* how many of the listener's sockets this generation serves */
 };
 
 struct sockets {
@@ -50,6 +53,9 @@ void sockets_retire(struct sockets *sockets, bool all);
 
 /* Marks those whose indexes are in the list, numbers and blanks, as gone. */
 void sockets_retire_list(struct sockets *sockets, const char *list);
+
+/* Notes that the file of a Unix socket is ours to remove. */
+void sockets_own_path(struct listener *listener);
 
 /* Another server has them now: no file is removed when they are closed here. */
 void sockets_give(struct sockets *sockets);

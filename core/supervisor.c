@@ -182,7 +182,8 @@ static void first_start(struct timer *timer)
     start_worker(post);
 }
 
-/* Before a generation is ready the first failure is its end; later the worker is started again. */
+/* Until the sockets are open, the first failure is the generation's end. From then on they are served
+ * by nobody else, and the worker is started again. */
 static void after_failure(struct post *post, const char *text)
 {
     struct supervisor *supervisor = post->supervisor;
@@ -191,7 +192,7 @@ static void after_failure(struct post *post, const char *text)
     loop_defer(supervisor->loop, &supervisor->check);
     if (supervisor->leaving)
         return;
-    if (!supervisor->was_ready) {
+    if (!supervisor->open) {
         if (!supervisor->failed)
             supervisor->events.failed(supervisor->events.context, text);
         supervisor->failed = true;
@@ -353,7 +354,7 @@ static void worker_ended(struct post *post, int status)
     post->pid = 0;
     post->prepared = post->ready = false;
     if (blamed >= 0 && serves(post, (size_t)blamed) && post->group.service_count > 1 &&
-        supervisor->was_ready && !supervisor->leaving)
+        supervisor->open && !supervisor->leaving)
         quarantine(post, (size_t)blamed);
     after_failure(post, post->last_crash);
 }

@@ -14,6 +14,9 @@
 /* A new server that has not said a word by then is taken for stuck. */
 #define LIMIT_MS 30000
 
+/* A list of every port there is fits. */
+#define SAID_MAX ((size_t)1 << 20)
+
 static void set_number(const char *name, int number)
 {
     char text[16];
@@ -47,6 +50,9 @@ static void end(struct upgrade *upgrade)
     timer_cancel(&upgrade->loop->timers, &upgrade->limit);
     loop_watch(upgrade->loop, &upgrade->pipe, 0);
     close(upgrade->pipe.fd);
+    free(upgrade->said);
+    upgrade->said = NULL;
+    upgrade->said_len = 0;
     upgrade->pid = 0;
 }
 
@@ -58,7 +64,7 @@ static void reap(pid_t pid, int *status)
 
 static void fail(struct upgrade *upgrade, const char *why)
 {
-    char text[sizeof upgrade->said + 100];
+    char text[2048];
     pid_t pid = upgrade->pid;
     int status = 0;
 
@@ -67,7 +73,7 @@ static void fail(struct upgrade *upgrade, const char *why)
     if (why == NULL && WIFEXITED(status))
         snprintf(text, sizeof text, "the new server ended with status %d%s\n%s",
                  WEXITSTATUS(status), upgrade->said_len != 0 ? ":" : "; its log says why",
-                 upgrade->said);
+                 upgrade->said_len != 0 ? upgrade->said : "");
     else
         snprintf(text, sizeof text, "the new server %s\n", why != NULL ? why : "was killed");
     end(upgrade);
@@ -80,28 +86,43 @@ static void too_late(struct timer *timer)
          "did not come up in time");
 }
 
+/* Returns whether it can be kept: a program that talks without end is no server of ours. */
+static bool keep(struct upgrade *upgrade, const char *chunk, size_t len)
+{
+    char *said = upgrade->said_len + len < SAID_MAX
+                     ? realloc(upgrade->said, upgrade->said_len + len + 1)
+                     : NULL;
+
+    if (said == NULL)
+        return false;
+    memcpy(said + upgrade->said_len, chunk, len);
+    upgrade->said = said;
+    upgrade->said_len += len;
+    said[upgrade->said_len] = '\0';
+    return true;
+}
+
 static void heard(struct loop_source *source, uint32_t events)
 {
     struct upgrade *upgrade = (struct upgrade *)((char *)source - offsetof(struct upgrade, pipe));
-    char chunk[sizeof upgrade->said];
-    size_t room = sizeof upgrade->said - 1 - upgrade->said_len;
+    char chunk[4096];
     ssize_t n = read(source->fd, chunk, sizeof chunk);
     pid_t pid = upgrade->pid;
 
     (void)events;
-    if (n <= 0) {
+    if (n <= 0 || !keep(upgrade, chunk, (size_t)n)) {
         fail(upgrade, NULL);
         return;
     }
-    /* Beyond the room it is only read, so that the writer goes on. */
-    size_t len = (size_t)n < room ? (size_t)n : room;
-    memcpy(upgrade->said + upgrade->said_len, chunk, len);
-    upgrade->said_len += len;
-    upgrade->said[upgrade->said_len] = '\0';
-    if (strncmp(upgrade->said, HANDOVER_WORD, strlen(HANDOVER_WORD)) != 0)
-        return; /* why it fails; more may come, and then its end */
+    /* Why it fails may come in parts up to its end; the list of sockets counts only as a whole. */
+    if (strncmp(upgrade->said, HANDOVER_WORD, strlen(HANDOVER_WORD)) != 0 ||
+        upgrade->said[upgrade->said_len - 1] != '\n')
+        return;
+    char *said = upgrade->said;
+    upgrade->said = NULL;
     end(upgrade);
-    upgrade->done(upgrade->context, true, pid, upgrade->said + strlen(HANDOVER_WORD));
+    upgrade->done(upgrade->context, true, pid, said + strlen(HANDOVER_WORD));
+    free(said);
 }
 
 int upgrade_begin(struct upgrade *upgrade, const struct sockets *sockets,
@@ -124,7 +145,6 @@ int upgrade_begin(struct upgrade *upgrade, const struct sockets *sockets,
     }
     upgrade->pid = pid;
     upgrade->said_len = 0;
-    *upgrade->said = '\0';
     upgrade->pipe = (struct loop_source){ .fd = ends[0], .ready = heard };
     upgrade->limit.fire = too_late;
     loop_timer(upgrade->loop, &upgrade->limit, clock_ms() + LIMIT_MS);

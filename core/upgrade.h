@@ -20,7 +20,7 @@ struct upgrade {
     pid_t pid;
     struct loop_source pipe;
     struct timer limit;
-    char said[2048]; /* by the new server */
+    char *said; /* by the new server */
     size_t said_len;
 };
 

@@ -50,7 +50,8 @@ static size_t turn_of(const struct worker_loop *wl, const struct enchufe_service
  * grows), a loop has several. A shared one is waited for by all loops of the service. */
 static int listen_one(struct worker_loop *wl, size_t item, struct enchufe_loop *at)
 {
-    const struct listener *listener = wl->setup->sockets->items[item].listener;
+    const struct bound_endpoint *bound = &wl->setup->sockets->items[item];
+    const struct listener *listener = bound->listener;
     const _Atomic unsigned char *gone = &wl->setup->sockets->gone[item];
     size_t loops = config_loops(at->service->config, wl->setup->loops);
     int kind = listener->endpoint.kind, err = 0;
@@ -60,7 +61,7 @@ static int listen_one(struct worker_loop *wl, size_t item, struct enchufe_loop *
     if (listener->shared)
         return acceptor_start(&wl->acceptors[wl->acceptor_count++], at, listener->fds[0],
                               kind == ENCHUFE_TCP, loops > 1, gone);
-    for (size_t n = turn_of(wl, at->service); n < listener->fd_count && err == 0; n += loops) {
+    for (size_t n = turn_of(wl, at->service); n < bound->fd_count && err == 0; n += loops) {
         int fd = listener->fds[n];
         if (kind == ENCHUFE_UDP)
             err = add_datagram(wl, at, fd, gone);
