@@ -1,6 +1,7 @@
 /* Accepting connections. */
 #include "acceptor.h"
 #include "conn.h"
+#include "container.h"
 #include "log.h"
 #include <errno.h>
 #include <linux/filter.h>
@@ -35,8 +36,7 @@ static void log_pause(struct enchufe_loop *at, int err)
 
 static void resume(struct timer *timer)
 {
-    struct acceptor *acceptor =
-        (struct acceptor *)((char *)timer - offsetof(struct acceptor, pause));
+    struct acceptor *acceptor = CONTAINER_OF(timer, struct acceptor, pause);
 
     if (loop_watch(acceptor->at->loop, &acceptor->source, acceptor->events) != 0)
         loop_timer(acceptor->at->loop, timer, clock_ms() + PAUSE_MS);
@@ -107,8 +107,7 @@ static int accept_batch(struct acceptor *acceptor, int count)
 
 static void ready(struct loop_source *source, uint32_t events)
 {
-    struct acceptor *acceptor =
-        (struct acceptor *)((char *)source - offsetof(struct acceptor, source));
+    struct acceptor *acceptor = CONTAINER_OF(source, struct acceptor, source);
     int err = accept_batch(acceptor, BATCH);
 
     (void)events;

@@ -4,13 +4,11 @@
  * and then goes through settle(), which flushes, continues what was held back, and sets what is watched:
  * one place for the order of things. */
 #include "conn.h"
+#include "container.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-
-#define CONN_OF(pointer, member)                                                                   \
-    ((struct enchufe_conn *)((char *)(pointer)-offsetof(struct enchufe_conn, member)))
 
 static void watch(struct enchufe_conn *conn)
 {
@@ -73,7 +71,7 @@ static void settle(struct enchufe_conn *conn)
 
 static void run_task(struct loop_task *task)
 {
-    struct enchufe_conn *conn = CONN_OF(task, task);
+    struct enchufe_conn *conn = CONTAINER_OF(task, struct enchufe_conn, task);
 
     conn->busy = true;
     if (conn->phase != CONN_DEAD)
@@ -110,7 +108,7 @@ static void hangup(struct enchufe_conn *conn)
 
 static void ready(struct loop_source *source, uint32_t events)
 {
-    struct enchufe_conn *conn = CONN_OF(source, source);
+    struct enchufe_conn *conn = CONTAINER_OF(source, struct enchufe_conn, source);
 
     if (conn->phase == CONN_DEAD)
         return;
@@ -132,7 +130,7 @@ static void ready(struct loop_source *source, uint32_t events)
 
 static void expire(struct timer *timer)
 {
-    struct enchufe_conn *conn = CONN_OF(timer, timer);
+    struct enchufe_conn *conn = CONTAINER_OF(timer, struct enchufe_conn, timer);
     uint64_t now = conn->at->loop->now;
 
     if (conn->phase == CONN_DEAD)

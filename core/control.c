@@ -1,6 +1,7 @@
 /* The control socket, on the master's loop. A client that is silent, slow or sends junk costs one of a few
  * places for a few seconds, and nobody else anything. */
 #include "control.h"
+#include "container.h"
 #include "log.h"
 #include "status.h"
 #include <errno.h>
@@ -60,7 +61,7 @@ const char *control_default_path(void)
 
 static void client_free(struct loop_task *task)
 {
-    struct client *client = (struct client *)((char *)task - offsetof(struct client, end));
+    struct client *client = CONTAINER_OF(task, struct client, end);
     struct control *control = client->control;
 
     for (struct client **link = &control->clients; *link != NULL; link = &(*link)->next)
@@ -89,7 +90,7 @@ static void client_end(struct client *client)
 
 static void impatient(struct timer *timer)
 {
-    client_end((struct client *)((char *)timer - offsetof(struct client, patience)));
+    client_end(CONTAINER_OF(timer, struct client, patience));
 }
 
 static void send_answer(struct client *client)
@@ -145,7 +146,7 @@ static void print_status_json(FILE *out, struct client *client)
 
 static void order_done(struct reload_waiter *waiter, bool good, const char *text)
 {
-    struct client *client = (struct client *)((char *)waiter - offsetof(struct client, waiter));
+    struct client *client = CONTAINER_OF(waiter, struct client, waiter);
 
     client->waiting = FOR_NOTHING;
     reply(client, good, NULL, text);
@@ -181,7 +182,7 @@ static void obey(struct client *client)
 
 static void client_ready(struct loop_source *source, uint32_t events)
 {
-    struct client *client = (struct client *)((char *)source - offsetof(struct client, source));
+    struct client *client = CONTAINER_OF(source, struct client, source);
     size_t room = sizeof client->line - 1 - client->line_len;
 
     if (client->end.queued)
@@ -247,7 +248,7 @@ static void rest(struct control *control)
 
 static void rested(struct timer *timer)
 {
-    struct control *control = (struct control *)((char *)timer - offsetof(struct control, resting));
+    struct control *control = CONTAINER_OF(timer, struct control, resting);
 
     if (!control->given)
         loop_watch(control->loop, &control->source, EPOLLIN);
@@ -255,7 +256,7 @@ static void rested(struct timer *timer)
 
 static void control_ready(struct loop_source *source, uint32_t events)
 {
-    struct control *control = (struct control *)((char *)source - offsetof(struct control, source));
+    struct control *control = CONTAINER_OF(source, struct control, source);
     int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     (void)events;

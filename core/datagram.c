@@ -3,6 +3,7 @@
  * A reply that is (a part of) the datagram itself is sent from where it was received; any other is
  * copied into the batch's arena. Both end with the batch. */
 #include "datagram.h"
+#include "container.h"
 #include "log.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -73,7 +74,7 @@ static void flush(struct datagram_batch *batch)
 
 static void flush_task(struct loop_task *task)
 {
-    flush((struct datagram_batch *)((char *)task - offsetof(struct datagram_batch, task)));
+    flush(CONTAINER_OF(task, struct datagram_batch, task));
 }
 
 /* The address that we answer from, where the socket is bound to all. */
@@ -277,8 +278,7 @@ static int handle_batch(struct datagram_socket *socket)
 static void ready(struct loop_source *source, uint32_t events)
 {
     (void)events;
-    handle_batch(
-        (struct datagram_socket *)((char *)source - offsetof(struct datagram_socket, source)));
+    handle_batch(CONTAINER_OF(source, struct datagram_socket, source));
 }
 
 /* ---- life ---- */

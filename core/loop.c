@@ -5,6 +5,7 @@
  *      the same batch meets a freed one
  *   4. set the timer descriptor, where the earliest deadline has moved forward */
 #include "loop.h"
+#include "container.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -69,8 +70,7 @@ uint64_t loop_tick(struct loop *loop)
 
 static void clock_ready(struct loop_source *source, uint32_t events)
 {
-    struct loop_inner *in =
-        (struct loop_inner *)((char *)source - offsetof(struct loop_inner, clock));
+    struct loop_inner *in = CONTAINER_OF(source, struct loop_inner, clock);
     struct loop *loop = in->loop;
     uint64_t times;
 
@@ -102,8 +102,7 @@ static void run_inbox(struct loop_inner *in, bool last)
 
 static void bell_ready(struct loop_source *source, uint32_t events)
 {
-    struct loop_inner *in =
-        (struct loop_inner *)((char *)source - offsetof(struct loop_inner, bell));
+    struct loop_inner *in = CONTAINER_OF(source, struct loop_inner, bell);
     uint64_t times;
 
     (void)events;

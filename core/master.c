@@ -2,6 +2,7 @@
  * generations are in rollover.c. */
 #include "master.h"
 #include "channel.h"
+#include "container.h"
 #include "control.h"
 #include "log.h"
 #include "log_sink.h"
@@ -156,7 +157,7 @@ static void reopen_log(struct master *master)
 
 static void check_log(struct timer *timer)
 {
-    struct master *master = (struct master *)((char *)timer - offsetof(struct master, log_check));
+    struct master *master = CONTAINER_OF(timer, struct master, log_check);
 
     log_report_lost();
     loop_timer(master->loop, timer, clock_ms() + LOG_CHECK_MS);
@@ -164,7 +165,7 @@ static void check_log(struct timer *timer)
 
 static void signal_ready(struct loop_source *source, uint32_t events)
 {
-    struct master *master = (struct master *)((char *)source - offsetof(struct master, signals));
+    struct master *master = CONTAINER_OF(source, struct master, signals);
     struct signalfd_siginfo info;
 
     (void)events;

@@ -1,5 +1,6 @@
 /* Generations that follow each other. */
 #include "rollover.h"
+#include "container.h"
 #include "history.h"
 #include "log.h"
 #include "probe.h"
@@ -223,8 +224,7 @@ static int start_era(struct era *era)
 
 static void probed(struct loop_source *source, uint32_t events)
 {
-    struct rollover *rollover =
-        (struct rollover *)((char *)source - offsetof(struct rollover, probe_source));
+    struct rollover *rollover = CONTAINER_OF(source, struct rollover, probe_source);
     struct era *next = rollover->next;
 
     (void)events;
@@ -244,8 +244,7 @@ static void probed(struct loop_source *source, uint32_t events)
 
 static void begin(struct loop_task *task)
 {
-    struct rollover *rollover =
-        (struct rollover *)((char *)task - offsetof(struct rollover, begin));
+    struct rollover *rollover = CONTAINER_OF(task, struct rollover, begin);
     struct era *era;
 
     if (rollover->leaving || rollover->held || !rollover->started || under_way(rollover) ||

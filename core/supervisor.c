@@ -2,6 +2,7 @@
 #include "supervisor.h"
 #include "backoff.h"
 #include "channel.h"
+#include "container.h"
 #include "log.h"
 #include "obituary.h"
 #include <errno.h>
@@ -159,7 +160,7 @@ static struct obituary obituary(const struct post *post)
 /* A plugin that does not return from start or loop_start is in no loop's watch yet. */
 static void too_late(struct timer *timer)
 {
-    struct post *post = (struct post *)((char *)timer - offsetof(struct post, patience));
+    struct post *post = CONTAINER_OF(timer, struct post, patience);
     struct obituary about = obituary(post);
 
     obituary_not_started(&about);
@@ -168,7 +169,7 @@ static void too_late(struct timer *timer)
 
 static void restart(struct timer *timer)
 {
-    struct post *post = (struct post *)((char *)timer - offsetof(struct post, restart));
+    struct post *post = CONTAINER_OF(timer, struct post, restart);
 
     post->restarts++;
     start_worker(post);
@@ -176,7 +177,7 @@ static void restart(struct timer *timer)
 
 static void first_start(struct timer *timer)
 {
-    struct post *post = (struct post *)((char *)timer - offsetof(struct post, restart));
+    struct post *post = CONTAINER_OF(timer, struct post, restart);
 
     timer->fire = restart;
     start_worker(post);
@@ -238,8 +239,7 @@ static struct post *add_post(struct supervisor *supervisor, const size_t *servic
 
 static void check(struct loop_task *task)
 {
-    struct supervisor *supervisor =
-        (struct supervisor *)((char *)task - offsetof(struct supervisor, check));
+    struct supervisor *supervisor = CONTAINER_OF(task, struct supervisor, check);
     bool prepared = true, ready = true, deaf = true, alive = false;
 
     for (const struct post *post = supervisor->posts; post != NULL; post = post->next) {
@@ -289,7 +289,7 @@ static void take_word(struct post *post, const struct channel_packet *packet)
 /* Takes what is in a worker's channel; its end is told by SIGCHLD. */
 static void hear(struct loop_source *source, uint32_t events)
 {
-    struct post *post = (struct post *)((char *)source - offsetof(struct post, channel));
+    struct post *post = CONTAINER_OF(source, struct post, channel);
     struct channel_packet packet;
     int got;
 
@@ -380,8 +380,7 @@ void supervisor_accept(struct supervisor *supervisor)
 
 static void kill_all(struct timer *timer)
 {
-    struct supervisor *supervisor =
-        (struct supervisor *)((char *)timer - offsetof(struct supervisor, kill));
+    struct supervisor *supervisor = CONTAINER_OF(timer, struct supervisor, kill);
 
     for (struct post *post = supervisor->posts; post != NULL; post = post->next) {
         if (post->pid == 0)

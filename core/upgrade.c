@@ -1,5 +1,6 @@
 /* Executing the program again. */
 #include "upgrade.h"
+#include "container.h"
 #include "handover.h"
 #include "notify.h"
 #include <errno.h>
@@ -82,8 +83,7 @@ static void fail(struct upgrade *upgrade, const char *why)
 
 static void too_late(struct timer *timer)
 {
-    fail((struct upgrade *)((char *)timer - offsetof(struct upgrade, limit)),
-         "did not come up in time");
+    fail(CONTAINER_OF(timer, struct upgrade, limit), "did not come up in time");
 }
 
 /* Returns whether it can be kept: a program that talks without end is no server of ours. */
@@ -104,7 +104,7 @@ static bool keep(struct upgrade *upgrade, const char *chunk, size_t len)
 
 static void heard(struct loop_source *source, uint32_t events)
 {
-    struct upgrade *upgrade = (struct upgrade *)((char *)source - offsetof(struct upgrade, pipe));
+    struct upgrade *upgrade = CONTAINER_OF(source, struct upgrade, pipe);
     char chunk[4096];
     ssize_t n = read(source->fd, chunk, sizeof chunk);
     pid_t pid = upgrade->pid;

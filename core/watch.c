@@ -1,6 +1,7 @@
 /* Watching files with inotify. Folders are watched, because a file that is replaced by a rename is another
  * file; the names in them tell whether an event is about one of ours. */
 #include "watch.h"
+#include "container.h"
 #include <errno.h>
 #include <fnmatch.h>
 #include <limits.h>
@@ -126,14 +127,14 @@ static bool is_ours(const struct watch *watch, const struct inotify_event *event
 
 static void settled(struct timer *timer)
 {
-    struct watch *watch = (struct watch *)((char *)timer - offsetof(struct watch, settle));
+    struct watch *watch = CONTAINER_OF(timer, struct watch, settle);
 
     watch->changed(watch->context);
 }
 
 static void ready(struct loop_source *source, uint32_t events)
 {
-    struct watch *watch = (struct watch *)((char *)source - offsetof(struct watch, source));
+    struct watch *watch = CONTAINER_OF(source, struct watch, source);
     _Alignas(struct inotify_event) char buffer[8192];
     bool ours = false;
     ssize_t len;
