@@ -199,9 +199,14 @@ static void era_forked(void *context)
     const struct rollover *rollover = own->rollover;
     const struct era *all[] = { rollover->serving, rollover->next, rollover->draining };
 
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i] != NULL && all[i] != own)
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (all[i] == NULL)
+            continue;
+        if (all[i] != own)
             sockets_close_others(&all[i]->generation.sockets, &own->generation.sockets);
+        if (all[i]->supervisor != NULL)
+            supervisor_forked(all[i]->supervisor);
+    }
     rollover->setup.forked(rollover->setup.context);
 }
 

@@ -415,6 +415,13 @@ void supervisor_send_log(struct supervisor *supervisor, int fd)
             channel_send(post->channel.fd, CHANNEL_LOG, NULL, fd);
 }
 
+void supervisor_forked(const struct supervisor *supervisor)
+{
+    for (const struct post *post = supervisor->posts; post != NULL; post = post->next)
+        if (post->channel.fd >= 0)
+            close(post->channel.fd);
+}
+
 /* ---- for the status ---- */
 
 uint64_t supervisor_deadline(const struct supervisor *supervisor)

@@ -58,6 +58,10 @@ uint64_t supervisor_deadline(const struct supervisor *supervisor);
 void supervisor_each(const struct supervisor *supervisor,
                      void (*see)(void *context, const struct worker_view *view), void *context);
 
+/* In a process forked from the master: closes the master's ends of the workers' channels, which would keep
+ * those open after the master. */
+void supervisor_forked(const struct supervisor *supervisor);
+
 /* For one whose workers are gone. */
 void supervisor_free(struct supervisor *supervisor);
 
