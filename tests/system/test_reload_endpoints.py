@@ -246,3 +246,38 @@ def test_the_backlog_and_limits_of_a_service_change_with_a_reload():
                 except ConnectionResetError:
                     pass
         assert server.service_status("echo")["ended"]["limit"] == 1
+
+
+def answers_everybody(endpoint, count=60):
+    for _ in range(count):
+        with Client(*socket_address(endpoint)) as client:
+            assert client.ask(b"hola", 4) == b"hola"
+
+
+def test_a_worker_that_dies_once_the_sockets_are_open_leaves_none_that_nobody_reads():
+    def services(threads, on_open):
+        return (service("echo", threads=threads, isolate="yes") +
+                service("crash", threads=1, isolate="yes", on_open=on_open))
+
+    with Controlled(services(1, "no"), {"threads": 4}, crashes=True) as server:
+        crashing, done = socket_address(server.endpoint("crash")), threading.Event()
+
+        def connect():
+            while not done.is_set():
+                try:
+                    Client(*crashing).socket.close()
+                except OSError:
+                    pass
+        loads = [threading.Thread(target=connect) for _ in range(4)]
+        for load in loads:
+            load.start()
+        try:
+            server.write(services(4, "yes"))
+            reload = server.reload_in_background()
+            server.wait_for_log("on_open")
+        finally:
+            done.set()
+            for load in loads:
+                load.join()
+        reload.communicate()
+        answers_everybody(server.endpoint("echo"))
