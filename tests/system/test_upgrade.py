@@ -153,6 +153,25 @@ def test_an_endpoint_that_the_new_server_does_not_want_is_closed_after_its_queue
             assert held.ask(b"hola", 4) == b"hola"
 
 
+def test_an_upgrade_that_removes_hundreds_of_endpoints_keeps_the_others_served():
+    """The list of those that go is longer than any one message between the servers."""
+    def services(count):
+        ten = " ".join(["tcp://127.0.0.1:0"] * 10)
+        return "".join(service(f"echo-{i}", "echo", ten) for i in range(count))
+
+    with Upgradable(services(80), keys="threads = 1") as server:
+        stay = server.endpoints()[:100]
+        server.configure(services(10))
+        server.upgrade()
+        server.those_before_have_left()
+        for endpoint in stay:
+            with Client(*socket_address(endpoint)) as client:
+                assert client.ask(b"hola", 4) == b"hola"
+        # Their ports may be another program's by now: nobody keeps a socket of them.
+        for pid in (server.pid, server.worker()):
+            assert len(os.listdir(f"/proc/{pid}/fd")) < 200
+
+
 @pytest.mark.parametrize("counts", [(1, 4, 1), (4, 1, 4)])
 def test_the_number_of_loops_may_change(counts):
     def text(threads):
