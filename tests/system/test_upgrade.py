@@ -172,6 +172,22 @@ def test_an_upgrade_that_removes_hundreds_of_endpoints_keeps_the_others_served()
             assert len(os.listdir(f"/proc/{pid}/fd")) < 200
 
 
+def test_an_old_server_leaves_a_unix_socket_that_the_new_one_has_made():
+    """It had one of the same path itself, until a reload took it away."""
+    unix = service("unix", "echo", "unix://{dir}/echo.sock")
+    with Upgradable(service("echo") + unix) as server:
+        with server.connect("unix") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+            server.configure(service("echo"))
+            assert server.command("reload").returncode == 0
+            server.configure(service("echo") + unix)
+            server.upgrade()
+        server.those_before_have_left()
+        assert server.socket_files() == ["control.sock", "echo.sock"]
+        with server.connect(endpoint=f"unix://{server.directory}/echo.sock") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+
+
 @pytest.mark.parametrize("counts", [(1, 4, 1), (4, 1, 4)])
 def test_the_number_of_loops_may_change(counts):
     def text(threads):
