@@ -182,6 +182,14 @@ def test_a_plugin_that_is_loaded_for_ever_fails_the_reload_and_delays_nobody():
             assert re.search(r"load_endless", server.reload(status=1))
 
 
+def test_a_fifo_among_the_included_files_is_an_error_and_not_waited_for():
+    with Controlled(GOOD, {"include": "{dir}/conf.d/*.ini"}) as server:
+        os.mkdir(server.path("conf.d"))
+        os.mkfifo(server.path("conf.d/more.ini"))
+        assert "more.ini: is not a regular file" in server.reload(status=1)
+        assert server.generations()["serving"]["number"] == 1
+
+
 def test_every_error_is_told_at_once():
     with Controlled(GOOD) as server:
         server.write(GOOD + "x = 1\ny = 2\n" + service("more", "ecko"))
