@@ -1,6 +1,7 @@
 """Endpoints and threads that change with a reload: what stays is not disturbed, what goes is served first."""
 
 import os
+import signal
 import socket
 import threading
 
@@ -281,3 +282,21 @@ def test_a_worker_that_dies_once_the_sockets_are_open_leaves_none_that_nobody_re
                 load.join()
         reload.communicate()
         answers_everybody(server.endpoint("echo"))
+
+
+def test_a_worker_restarted_during_a_reload_that_fails_takes_no_sockets_of_it():
+    with Controlled(service("echo", threads=1), {"threads": 4, "start_timeout": "3s"},
+                    crashes=True) as server:
+        server.write(service("echo", threads=4) +
+                     service("refuser", at="start", hangs="yes", isolate="yes"))
+        reload = server.reload_in_background()
+        wait_until(lambda: len(server.generations()) == 2, "the next generation starts")
+        before = server.serving_pids()
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: server.serving_pids() not in ([], before), "the worker is restarted")
+        assert reload.poll() is None
+        reload.communicate()
+        assert reload.returncode == 1
+        answers_everybody(server.endpoint("echo"))
+        server.stop()
+        assert not server.lines("accepting paused")
