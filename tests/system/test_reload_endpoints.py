@@ -11,7 +11,7 @@ from client import Client, socket_address
 from controlled import QUIET, Controlled, is_refused
 from load import Load
 from server import service
-from settings import soak, wait_until
+from settings import DEADLINE, soak, wait_until
 
 BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
 
@@ -280,7 +280,7 @@ def test_a_worker_that_dies_once_the_sockets_are_open_leaves_none_that_nobody_re
             done.set()
             for load in loads:
                 load.join()
-        reload.communicate()
+        reload.communicate(timeout=DEADLINE)
         answers_everybody(server.endpoint("echo"))
 
 
@@ -295,7 +295,7 @@ def test_a_worker_restarted_during_a_reload_that_fails_takes_no_sockets_of_it():
         os.kill(before[0], signal.SIGKILL)
         wait_until(lambda: server.serving_pids() not in ([], before), "the worker is restarted")
         assert reload.poll() is None
-        reload.communicate()
+        reload.communicate(timeout=DEADLINE)
         assert reload.returncode == 1
         answers_everybody(server.endpoint("echo"))
         server.stop()
