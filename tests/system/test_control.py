@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import socket
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from client import Client
 from controlled import Controlled
 from load import Load
+from processes import processor_share
 from server import environment, run, service
 from settings import DEADLINE, SOAK, wait_until
 
@@ -81,6 +83,17 @@ def test_a_client_that_does_not_read_its_answer_harms_nobody():
         assert len(server.status()["services"]) == 200
         for client in clients:
             client.close()
+
+
+def test_a_client_that_no_descriptor_is_left_for_waits_and_spins_nothing():
+    with Controlled(service("echo")) as server:
+        limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        with connect(server) as client:
+            assert processor_share(server.pid, 0.5) < 0.2
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
+            client.send(b"status\n")
+            assert client.receive_all().startswith(b"ok\nenchufe ")
 
 
 def test_many_clients_at_once_are_all_answered():

@@ -2,12 +2,16 @@
 
 import os
 import re
+import signal
 import socket
+
+import pytest
 
 from controlled import QUIET, Controlled, copy_plugin
 from load import Load
+from processes import process_lives, process_state
 from server import service
-from settings import plugin_path
+from settings import plugin_path, wait_until
 
 BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
 GOOD = service("echo", listen=BOTH)
@@ -180,6 +184,49 @@ def test_a_plugin_that_is_loaded_for_ever_fails_the_reload_and_delays_nobody():
         server.write(GOOD + service("more", "load_endless"))
         with Load(server.port("echo", "tcp"), server.port("echo", "udp"), deadline=2):
             assert re.search(r"load_endless", server.reload(status=1))
+
+
+def test_a_fifo_among_the_included_files_is_an_error_and_not_waited_for():
+    with Controlled(GOOD, {"include": "{dir}/conf.d/*.ini"}) as server:
+        os.mkdir(server.path("conf.d"))
+        os.mkfifo(server.path("conf.d/more.ini"))
+        assert "more.ini: is not a regular file" in server.reload(status=1)
+        assert server.generations()["serving"]["number"] == 1
+
+
+@pytest.fixture
+def children():
+    """Ends what load_child has left behind. Called with a server, it returns their pids."""
+    found = {}
+
+    def read(server):
+        try:
+            with open(server.path("children"), encoding="ascii") as file:
+                found.update((int(line), process_state(int(line))) for line in file)
+        except FileNotFoundError:
+            pass
+        return [pid for pid in found if process_lives(pid)]
+    yield read
+    for pid, state in found.items():
+        if state and process_lives(pid, state[19]):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_child_that_a_constructor_leaves_behind_keeps_no_reload_waiting(children):
+    with Controlled(GOOD) as server:
+        server.write(GOOD + service("more", "load_child"))
+        server.reload()
+        assert children(server)
+
+
+def test_a_child_that_a_constructor_leaves_behind_keeps_no_server_from_its_end(children):
+    with Controlled(GOOD) as server:
+        with open(server.path("hang"), "w", encoding="ascii"):
+            pass
+        server.write(GOOD + service("more", "load_child"))
+        server.hang_up()
+        wait_until(lambda: children(server), "the constructor has left a child")
+        server.stop()
 
 
 def test_every_error_is_told_at_once():

@@ -1,6 +1,7 @@
 """Endpoints and threads that change with a reload: what stays is not disturbed, what goes is served first."""
 
 import os
+import signal
 import socket
 import threading
 
@@ -10,7 +11,7 @@ from client import Client, socket_address
 from controlled import QUIET, Controlled, is_refused
 from load import Load
 from server import service
-from settings import soak, wait_until
+from settings import DEADLINE, soak, wait_until
 
 BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
 
@@ -246,3 +247,56 @@ def test_the_backlog_and_limits_of_a_service_change_with_a_reload():
                 except ConnectionResetError:
                     pass
         assert server.service_status("echo")["ended"]["limit"] == 1
+
+
+def answers_everybody(endpoint, count=60):
+    for _ in range(count):
+        with Client(*socket_address(endpoint)) as client:
+            assert client.ask(b"hola", 4) == b"hola"
+
+
+def test_a_worker_that_dies_once_the_sockets_are_open_leaves_none_that_nobody_reads():
+    def services(threads, on_open):
+        return (service("echo", threads=threads, isolate="yes") +
+                service("crash", threads=1, isolate="yes", on_open=on_open))
+
+    with Controlled(services(1, "no"), {"threads": 4}, crashes=True) as server:
+        crashing, done = socket_address(server.endpoint("crash")), threading.Event()
+
+        def connect():
+            while not done.is_set():
+                try:
+                    Client(*crashing).socket.close()
+                except OSError:
+                    pass
+        loads = [threading.Thread(target=connect) for _ in range(4)]
+        for load in loads:
+            load.start()
+        try:
+            server.write(services(4, "yes"))
+            reload = server.reload_in_background()
+            server.wait_for_log("on_open")
+        finally:
+            done.set()
+            for load in loads:
+                load.join()
+        reload.communicate(timeout=DEADLINE)
+        answers_everybody(server.endpoint("echo"))
+
+
+def test_a_worker_restarted_during_a_reload_that_fails_takes_no_sockets_of_it():
+    with Controlled(service("echo", threads=1), {"threads": 4, "start_timeout": "3s"},
+                    crashes=True) as server:
+        server.write(service("echo", threads=4) +
+                     service("refuser", at="start", hangs="yes", isolate="yes"))
+        reload = server.reload_in_background()
+        wait_until(lambda: len(server.generations()) == 2, "the next generation starts")
+        before = server.serving_pids()
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: server.serving_pids() not in ([], before), "the worker is restarted")
+        assert reload.poll() is None
+        reload.communicate(timeout=DEADLINE)
+        assert reload.returncode == 1
+        answers_everybody(server.endpoint("echo"))
+        server.stop()
+        assert not server.lines("accepting paused")

@@ -153,6 +153,41 @@ def test_an_endpoint_that_the_new_server_does_not_want_is_closed_after_its_queue
             assert held.ask(b"hola", 4) == b"hola"
 
 
+def test_an_upgrade_that_removes_hundreds_of_endpoints_keeps_the_others_served():
+    """The list of those that go is longer than any one message between the servers."""
+    def services(count):
+        ten = " ".join(["tcp://127.0.0.1:0"] * 10)
+        return "".join(service(f"echo-{i}", "echo", ten) for i in range(count))
+
+    with Upgradable(services(80), keys="threads = 1") as server:
+        stay = server.endpoints()[:100]
+        server.configure(services(10))
+        server.upgrade()
+        server.those_before_have_left()
+        for endpoint in stay:
+            with Client(*socket_address(endpoint)) as client:
+                assert client.ask(b"hola", 4) == b"hola"
+        # Their ports may be another program's by now: nobody keeps a socket of them.
+        for pid in (server.pid, server.worker()):
+            assert len(os.listdir(f"/proc/{pid}/fd")) < 200
+
+
+def test_an_old_server_leaves_a_unix_socket_that_the_new_one_has_made():
+    """It had one of the same path itself, until a reload took it away."""
+    unix = service("unix", "echo", "unix://{dir}/echo.sock")
+    with Upgradable(service("echo") + unix) as server:
+        with server.connect("unix") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+            server.configure(service("echo"))
+            assert server.command("reload").returncode == 0
+            server.configure(service("echo") + unix)
+            server.upgrade()
+        server.those_before_have_left()
+        assert server.socket_files() == ["control.sock", "echo.sock"]
+        with server.connect(endpoint=f"unix://{server.directory}/echo.sock") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+
+
 @pytest.mark.parametrize("counts", [(1, 4, 1), (4, 1, 4)])
 def test_the_number_of_loops_may_change(counts):
     def text(threads):
