@@ -113,7 +113,8 @@ void conn_refuse(struct enchufe_loop *at, int fd, const enchufe_address *peer, i
 
 /* conn_base.c */
 
-/* Marks the connection as over; the first reason counts. It ends with this turn. */
+/* Marks the connection as over: it ends with this turn. The reason stands, unless all was sent and the
+ * connection only lingered: then why it ended is known already. */
 void conn_close(struct enchufe_conn *conn, int reason);
 
 /* Something changed from outside of the connection's own events (a write from another connection's

@@ -51,7 +51,8 @@ static void end_era(struct rollover *rollover, struct era **place)
 
     *place = NULL;
     supervisor_free(era->supervisor);
-    if (era->generation.counters != NULL && era->generation.config != NULL && era != rollover->next)
+    /* One that never came up has no past. */
+    if (place != &rollover->next && era->generation.counters != NULL)
         history_add(&rollover->history, &era->generation);
     generation_free(&era->generation);
     free(era);
