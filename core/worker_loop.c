@@ -1,11 +1,16 @@
 /* The thread of one loop, and the orders that it takes. */
 #include "worker_loop.h"
 #include "conn.h"
+#include "container.h"
+#include "log.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* How long a line of the log may wait for others to be written with. */
+#define LOG_KEPT_MS 100
 
 struct order {
     struct loop_message message;
@@ -163,6 +168,33 @@ static void carry_out_quit(struct worker_loop *wl)
     loop_stop(wl->loop);
 }
 
+/* ---- the log ---- */
+
+static void flush_log(struct timer *timer)
+{
+    (void)timer;
+    log_report_lost();
+    log_batch_flush();
+}
+
+static void log_due(struct log_batch *batch)
+{
+    struct worker_loop *wl = CONTAINER_OF(batch, struct worker_loop, log);
+
+    if (loop_timer(wl->loop, &wl->log_flush, clock_ms() + LOG_KEPT_MS) != 0)
+        log_batch_flush();
+}
+
+static void begin_log(struct worker_loop *wl)
+{
+    wl->log = (struct log_batch){ .due = log_due };
+    wl->log_flush.fire = flush_log;
+    if (wl->setup->log == NULL)
+        return;
+    wl->log.kept = &wl->setup->log[wl->index];
+    log_batch_use(&wl->log);
+}
+
 /* ---- the thread ---- */
 
 static int start_places(struct worker_loop *wl)
@@ -194,6 +226,7 @@ static void *run(void *arg)
     struct worker_loop *wl = arg;
 
     trace_thread(&wl->setup->trace->slots[wl->index]);
+    begin_log(wl);
     int err = trace_thread_stack();
     if (err != 0)
         fail(wl, &wl->services[0], "cannot start a loop", err);
@@ -207,6 +240,7 @@ static void *run(void *arg)
     for (size_t i = 0; i < wl->setup->service_count; i++)
         if (wl->places[i].service != NULL)
             service_loop_stop(&wl->places[i]);
+    log_batch_use(NULL);
     trace_thread(NULL);
     trace_thread_end();
     wl->ended = true;

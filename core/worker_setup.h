@@ -3,6 +3,7 @@
 #define WORKER_SETUP_H
 
 #include "config.h"
+#include "log_batch.h"
 #include "plugin_file.h"
 #include "privileges.h"
 #include "sockets.h"
@@ -18,7 +19,8 @@ struct worker_setup {
     const struct sockets *sockets;
     struct plugin_file *const *files; /* of each service of the configuration */
     struct stats_table *counters;
-    struct trace *trace; /* slots for that many loops */
+    struct trace *trace;  /* slots for that many loops */
+    struct log_kept *log; /* one for each loop; NULL: lines are written at once */
     const struct identity *identity;
     pid_t master;
     int channel;
