@@ -72,6 +72,7 @@ struct worker_setup supervisor_setup(struct generation *generation, const struct
         .services = group->services,
         .service_count = group->service_count,
         .loops = group->loops,
+        .pins = generation->pinned ? &generation->cpus : NULL,
         .sockets = &generation->sockets,
         .files = generation->files,
         .counters = generation->counters,
@@ -117,6 +118,8 @@ static void start_worker(struct post *post)
     int ends[2];
 
     setup.log = post->log;
+    if (post->quarantined)
+        setup.pins = NULL; /* the others have them already */
     post->prepared = post->ready = post->deaf = post->told = false;
     post->started_at = clock_ms();
     post->sent_before = sent(post);

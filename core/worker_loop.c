@@ -34,6 +34,14 @@ static void fail(struct worker_loop *wl, const struct enchufe_service *service, 
 
 /* ---- listening ---- */
 
+/* The processor that the loop is bound to, or -1. */
+static int pinned_to(const struct worker_loop *wl)
+{
+    const struct cpus *pins = wl->setup->pins;
+
+    return pins != NULL ? pins->numbers[wl->index % pins->count] : -1;
+}
+
 static int add_datagram(struct worker_loop *wl, struct enchufe_loop *at, int fd,
                         const _Atomic unsigned char *gone)
 {
@@ -57,21 +65,21 @@ static int listen_one(struct worker_loop *wl, size_t item, struct enchufe_loop *
 {
     const struct bound_endpoint *bound = &wl->setup->sockets->items[item];
     const struct listener *listener = bound->listener;
-    const _Atomic unsigned char *gone = &wl->setup->sockets->gone[item];
     size_t loops = config_loops(at->service->config, wl->setup->loops);
-    int kind = listener->endpoint.kind, err = 0;
+    bool is_udp = listener->endpoint.kind == ENCHUFE_UDP;
+    struct listening on = { .is_ip = listener->endpoint.kind == ENCHUFE_TCP,
+                            .shared = listener->shared && loops > 1,
+                            .loops = loops,
+                            .cpu = listener->shared ? -1 : pinned_to(wl),
+                            .gone = &wl->setup->sockets->gone[item] };
+    size_t first = listener->shared ? 0 : turn_of(wl, at->service);
+    size_t end = listener->shared ? 1 : bound->fd_count;
+    int err = 0;
 
-    if (listener->shared && kind == ENCHUFE_UDP)
-        return add_datagram(wl, at, listener->fds[0], gone);
-    if (listener->shared)
-        return acceptor_start(&wl->acceptors[wl->acceptor_count++], at, listener->fds[0],
-                              kind == ENCHUFE_TCP, loops > 1, gone);
-    for (size_t n = turn_of(wl, at->service); n < bound->fd_count && err == 0; n += loops) {
-        int fd = listener->fds[n];
-        if (kind == ENCHUFE_UDP)
-            err = add_datagram(wl, at, fd, gone);
-        else
-            err = acceptor_start(&wl->acceptors[wl->acceptor_count++], at, fd, true, false, gone);
+    for (size_t n = first; n < end && err == 0; n += loops) {
+        on.fd = listener->fds[n];
+        err = is_udp ? add_datagram(wl, at, on.fd, on.gone)
+                     : acceptor_start(&wl->acceptors[wl->acceptor_count++], at, &on);
     }
     return err;
 }
@@ -221,12 +229,29 @@ static int start_places(struct worker_loop *wl)
     return 0;
 }
 
+/* Before the loop touches its memory, which is then near its processor. */
+static void bind_thread(const struct worker_loop *wl)
+{
+    cpu_set_t set;
+
+    if (wl->setup->pins == NULL)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)pinned_to(wl), &set);
+    int err = pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+    if (err != 0)
+        log_event(ENCHUFE_LOG_WARNING, "loop cannot be bound to a processor",
+                  LOG_NUM("loop", wl->index), LOG_INT("processor", pinned_to(wl)),
+                  LOG_STR("error", strerror(err)));
+}
+
 static void *run(void *arg)
 {
     struct worker_loop *wl = arg;
 
     trace_thread(&wl->setup->trace->slots[wl->index]);
     begin_log(wl);
+    bind_thread(wl);
     int err = trace_thread_stack();
     if (err != 0)
         fail(wl, &wl->services[0], "cannot start a loop", err);

@@ -3,6 +3,7 @@
 #define WORKER_SETUP_H
 
 #include "config.h"
+#include "cpus.h"
 #include "log_batch.h"
 #include "plugin_file.h"
 #include "privileges.h"
@@ -16,6 +17,7 @@ struct worker_setup {
     const size_t *services; /* which of the configuration's services */
     size_t service_count;
     size_t loops;
+    const struct cpus *pins; /* loop i is bound to the i-th of these; NULL: to none */
     const struct sockets *sockets;
     struct plugin_file *const *files; /* of each service of the configuration */
     struct stats_table *counters;
