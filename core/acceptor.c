@@ -3,6 +3,7 @@
 #include "conn.h"
 #include "container.h"
 #include "log.h"
+#include "system_call.h"
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
@@ -113,8 +114,7 @@ static int accept_one(struct acceptor *acceptor)
     struct sockaddr_storage from;
     socklen_t len = sizeof from;
     enchufe_address peer = { .family = ENCHUFE_FAMILY_NONE };
-    int fd =
-        accept4(acceptor->source.fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = system_accept(acceptor->source.fd, (struct sockaddr *)&from, &len);
 
     if (fd < 0)
         return errno;
