@@ -25,6 +25,9 @@
 #define SYSLOG_SOCKET "/dev/log"
 /* For a terminal that another thread writes to, which takes microseconds. */
 #define TERMINAL_TRIES 1000
+/* Room in a pipe, where we may have so much: a thousand services that start say more at once than the
+ * usual 64 KiB. */
+#define PIPE_ROOM (1 << 20)
 
 enum kind {
     KIND_SHARED,   /* an open file description that others use too, and that blocks them and us */
@@ -266,6 +269,8 @@ static int open_stderr(enum kind *kind)
     *kind = S_ISSOCK(status.st_mode) ? KIND_SOCKET : KIND_FILE;
     if (S_ISREG(status.st_mode) || S_ISSOCK(status.st_mode))
         return STDERR_FILENO;
+    if (S_ISFIFO(status.st_mode))
+        fcntl(STDERR_FILENO, F_SETPIPE_SZ, PIPE_ROOM);
     int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd >= 0)
         return fd;

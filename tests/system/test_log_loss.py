@@ -1,6 +1,7 @@
 """A log that cannot be written, or is moved away: nobody waits for it, and every line is accounted for."""
 
 import ctypes
+import fcntl
 import json
 import os
 import re
@@ -54,6 +55,9 @@ def serve_clients(server, endpoint, count):
             assert client.receive_all() == b""
 
 
+F_SETPIPE_SZ = 1031
+
+
 class Pipe:
     """A standard error that is read only when the test says so."""
 
@@ -80,6 +84,7 @@ def test_nobody_waits_for_a_standard_error_that_is_not_read_and_what_was_lost_is
     with Server(config, wait=False, preexec=pipe.preexec) as server:
         os.close(pipe.writer)
         wait_until(lambda: any(" ready " in line for line in pipe.lines()), "the server to be ready")
+        fcntl.fcntl(pipe.reader, F_SETPIPE_SZ, 65536)
         endpoint = "unix://" + os.path.join(server.directory, "x.sock")
         count = CLIENTS * 3
         serve_clients(server, endpoint, count)
@@ -92,6 +97,17 @@ def test_nobody_waits_for_a_standard_error_that_is_not_read_and_what_was_lost_is
         closed, lost, others = tally(pipe.lines())
         assert closed > 100 and lost > 0 and closed + lost == count + 10
         assert others[-1].split()[2] == "ended"
+
+
+def test_a_pipe_that_is_read_late_takes_the_start_of_a_thousand_services():
+    pipe = Pipe()
+    names = [f"s{n}" for n in range(1000)]
+    config = "".join(service(name, "echo", f"unix://{{dir}}/{name}.sock") for name in names)
+    with Server(config, wait=False, preexec=pipe.preexec) as server:
+        os.close(pipe.writer)
+        socket_file(server, names[-1])
+        wait_until(lambda: any(" ready " in line for line in pipe.lines()), "the server to be ready")
+        assert sum(" listening service=" in line for line in pipe.lines()) == len(names)
 
 
 def test_a_closed_standard_error_stops_nobody():
