@@ -248,14 +248,14 @@ static bool taken(const struct sockets *sockets, const struct listener *listener
     return false;
 }
 
-/* The listener that the previous generation has for the endpoint, or NULL. `where` is how far the
- * search came last time: files change little, so the next is mostly found at once. */
-static struct listener *inherit(const struct sockets *previous, const struct sockets *sockets,
-                                const struct listen_config *listen, size_t *where)
+/* The listener that is there for the endpoint, or NULL. `where` is how far the search came last time:
+ * files change little, so the next is mostly found at once. */
+static struct listener *find(const struct sockets *there, const struct sockets *sockets,
+                             const struct listen_config *listen, size_t *where)
 {
-    for (size_t n = 0; previous != NULL && n < previous->count; n++) {
-        size_t i = (*where + n) % previous->count;
-        const struct bound_endpoint *before = &previous->items[i];
+    for (size_t n = 0; there != NULL && n < there->count; n++) {
+        size_t i = (*where + n) % there->count;
+        const struct bound_endpoint *before = &there->items[i];
         if (!same_endpoint(before, before->config->place.section, listen, listen->place.section) ||
             (before->config->endpoint.address.port == 0 && taken(sockets, before->listener)))
             continue;
@@ -265,72 +265,103 @@ static struct listener *inherit(const struct sockets *previous, const struct soc
     return NULL;
 }
 
-static int add_endpoint(struct sockets *sockets, const struct listen_config *listen, size_t service,
-                        struct listener *listener, unsigned *retries, struct report *report)
+/* Whether one of those may keep the endpoint from being bound: 0.0.0.0 stands in the way of 127.0.0.1. */
+static bool clashes(const struct sockets *there, const struct endpoint *endpoint)
 {
-    struct bound_endpoint *bound = &sockets->items[sockets->count];
-    int err = 0;
-
-    if (listener == NULL) {
-        listener = calloc(1, sizeof *listener);
-        if (listener == NULL || (listener->fds = calloc(1, sizeof *listener->fds)) == NULL) {
-            free(listener);
-            return -ENOMEM;
-        }
-        listener->endpoint = listen->endpoint;
-        listener->shared = listen->endpoint.kind == ENCHUFE_UNIX;
-        if (listen->endpoint.kind != ENCHUFE_UNIX)
-            err = bind_listener(listener, retries, &listen->place, report);
+    for (size_t i = 0; there != NULL && i < there->count; i++) {
+        const struct endpoint *other = &there->items[i].listener->endpoint;
+        if (other->kind == endpoint->kind &&
+            (endpoint->kind == ENCHUFE_UNIX
+                 ? strcmp(other->path, endpoint->path) == 0
+                 : endpoint->address.port != 0 && other->address.port == endpoint->address.port))
+            return true;
     }
-    listener->users++;
-    *bound = (struct bound_endpoint){ .listener = listener, .config = listen, .service = service };
-    sockets->count++;
-    return err;
+    return false;
 }
 
-static int bind_service(struct sockets *sockets, const struct config *config, size_t service,
-                        size_t loops, const struct sockets *previous, size_t *where,
-                        unsigned *retries, struct report *report)
+/* One that has no descriptor yet. NULL without memory. */
+static struct listener *create_listener(const struct endpoint *endpoint)
 {
-    const struct service_config *section = &config->services[service];
+    struct listener *listener = calloc(1, sizeof *listener);
+
+    if (listener == NULL || (listener->fds = calloc(1, sizeof *listener->fds)) == NULL) {
+        free(listener);
+        return NULL;
+    }
+    listener->endpoint = *endpoint;
+    listener->shared = endpoint->kind == ENCHUFE_UNIX;
+    return listener;
+}
+
+/* What binding a configuration needs. */
+struct binding {
+    struct sockets *sockets;
+    const struct sockets_before *before;
+    size_t where[2]; /* of find(), in what serves and in what waits */
+    unsigned retries;
+    struct report *report;
+};
+
+static int add_endpoint(struct binding *binding, const struct listen_config *listen, size_t service,
+                        size_t loops)
+{
+    const struct sockets_before *before = binding->before;
+    struct sockets *sockets = binding->sockets;
+    struct listener *listener = find(before->serving, sockets, listen, &binding->where[0]);
     int err = 0;
 
-    for (size_t i = 0; i < section->listen_count; i++) {
-        const struct listen_config *listen = &section->listens[i];
-        struct listener *listener = inherit(previous, sockets, listen, where);
-        int failed = add_endpoint(sockets, listen, service, listener, retries, report);
-        if (failed == -ENOMEM)
-            return failed;
-        if (failed == 0)
-            failed =
-                grow(sockets->items[sockets->count - 1].listener, loops, &listen->place, report);
-        if (failed != 0)
-            err = failed;
+    if (listener == NULL)
+        listener = find(before->waiting, sockets, listen, &binding->where[1]);
+    if (listener == NULL) {
+        listener = create_listener(&listen->endpoint);
+        if (listener == NULL)
+            return -ENOMEM;
+        listener->late = clashes(before->draining, &listen->endpoint) ||
+                         clashes(before->waiting, &listen->endpoint);
+        if (listen->endpoint.kind != ENCHUFE_UNIX && !listener->late)
+            err = bind_listener(listener, &binding->retries, &listen->place, binding->report);
     }
-    return err;
+    listener->users++;
+    listener->unopened++;
+    sockets->items[sockets->count++] =
+        (struct bound_endpoint){ .listener = listener, .config = listen, .service = service };
+    return err != 0 || listener->late ? err
+                                      : grow(listener, loops, &listen->place, binding->report);
 }
 
 /* Binding a Unix socket leaves traces in the file system: last, and not where all is for nothing. */
-static int bind_unix(struct sockets *sockets, unsigned *retries, struct report *report)
+static int bind_unix(struct binding *binding)
 {
+    struct sockets *sockets = binding->sockets;
     int err = 0;
 
-    for (size_t i = 0; i < sockets->count && report->count == 0; i++) {
+    for (size_t i = 0; i < sockets->count && binding->report->count == 0; i++) {
         struct listener *listener = sockets->items[i].listener;
-        if (listener->bound == 0)
-            err = bind_listener(listener, retries, &sockets->items[i].config->place, report);
+        if (listener->bound == 0 && !listener->late)
+            err = bind_listener(listener, &binding->retries, &sockets->items[i].config->place,
+                                binding->report);
     }
     return err;
 }
 
-int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
-                 const struct sockets *previous, struct report *report)
+/* All that is there of a listener is served, also where it is more than was asked for. */
+static void count_fds(struct sockets *sockets)
 {
-    unsigned retries = previous == NULL || previous->count == 0 ? RETRIES : 0;
-    size_t room = config->endpoint_count + 1, where = 0;
-    int err = 0;
+    for (size_t i = 0; i < sockets->count; i++)
+        sockets->items[i].fd_count = sockets->items[i].listener->fd_count;
+}
 
-    *sockets = (struct sockets){ .items = calloc(room, sizeof *sockets->items) };
+int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
+                 const struct sockets_before *before, struct report *report)
+{
+    bool first = before->serving == NULL || before->serving->count == 0;
+    struct binding binding = {
+        .sockets = sockets, .before = before, .retries = first ? RETRIES : 0, .report = report
+    };
+    size_t room = config->endpoint_count + 1;
+    int err = 0, failed;
+
+    *sockets = (struct sockets){ .items = calloc(room, sizeof *sockets->items), .unopened = true };
     void *gone = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (sockets->items == NULL || gone == MAP_FAILED) {
         report_add(report, NULL, "no memory for the sockets");
@@ -338,25 +369,46 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
     }
     sockets->gone = gone;
     sockets->gone_size = room;
-    for (size_t i = 0; i < config->service_count; i++) {
-        int failed = bind_service(sockets, config, i, loops[i], previous, &where, &retries, report);
+    for (size_t i = 0; i < config->service_count; i++)
+        for (size_t n = 0; n < config->services[i].listen_count; n++)
+            if ((failed = add_endpoint(&binding, &config->services[i].listens[n], i, loops[i])) !=
+                0)
+                err = failed;
+    if ((failed = bind_unix(&binding)) != 0)
+        err = failed;
+    count_fds(sockets);
+    return err;
+}
+
+int sockets_bind_late(struct sockets *sockets, const size_t *loops, struct report *report)
+{
+    unsigned retries = 0;
+    int err = 0;
+
+    for (size_t i = 0; i < sockets->count; i++) {
+        struct bound_endpoint *item = &sockets->items[i];
+        if (!item->listener->late)
+            continue;
+        item->listener->late = false;
+        int failed = bind_listener(item->listener, &retries, &item->config->place, report);
+        if (failed == 0)
+            failed = grow(item->listener, loops[item->service], &item->config->place, report);
         if (failed != 0)
             err = failed;
     }
-    int failed = bind_unix(sockets, &retries, report);
-    for (size_t i = 0; i < sockets->count; i++)
-        sockets->items[i].fd_count = sockets->items[i].listener->fd_count;
-    return failed != 0 ? failed : err;
+    count_fds(sockets);
+    return err;
 }
 
 /* ---- opening and closing ---- */
 
-static int bind_rest(struct listener *listener)
+/* Up to what the generation serves: what lies beyond, another one that waits has added. */
+static int bind_rest(struct listener *listener, size_t count)
 {
     struct sockaddr_storage address;
     socklen_t len = endpoint_to_sockaddr(&listener->endpoint, &address);
 
-    for (; listener->bound < listener->fd_count; listener->bound++)
+    for (; listener->bound < count; listener->bound++)
         if (bind(listener->fds[listener->bound], (struct sockaddr *)&address, len) != 0)
             return -errno;
     return 0;
@@ -365,20 +417,29 @@ static int bind_rest(struct listener *listener)
 /* For one that listens already this only sets the backlog. */
 static int listen_all(const struct listener *listener, int backlog)
 {
-    for (size_t i = 0; i < listener->fd_count && listener->endpoint.kind != ENCHUFE_UDP; i++)
+    for (size_t i = 0; i < listener->bound && listener->endpoint.kind != ENCHUFE_UDP; i++)
         if (listen(listener->fds[i], backlog) != 0)
             return -errno;
     return 0;
+}
+
+/* It waits no longer to open, whatever becomes of it. */
+static void settle(struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->count && sockets->unopened; i++)
+        sockets->items[i].listener->unopened--;
+    sockets->unopened = false;
 }
 
 int sockets_open(struct sockets *sockets, const struct config *config, struct report *report)
 {
     int err = 0;
 
+    settle(sockets);
     for (size_t i = 0; i < sockets->count; i++) {
         const struct bound_endpoint *bound = &sockets->items[i];
         int backlog = (int)config->services[bound->service].limits.backlog;
-        int failed = bind_rest(bound->listener);
+        int failed = bind_rest(bound->listener, bound->fd_count);
         if (failed == 0)
             failed = listen_all(bound->listener, backlog);
         if (failed != 0) {
@@ -434,15 +495,16 @@ static void close_listener(struct listener *listener)
     free(listener);
 }
 
-/* What a generation that never opened added. */
+/* What a generation that never opened added, unless another one waits to open it. */
 static void shrink(struct listener *listener)
 {
-    while (listener->fd_count > listener->bound)
+    while (listener->unopened == 0 && listener->fd_count > listener->bound)
         close(listener->fds[--listener->fd_count]);
 }
 
 void sockets_close(struct sockets *sockets)
 {
+    settle(sockets);
     for (size_t i = 0; i < sockets->count; i++) {
         struct listener *listener = sockets->items[i].listener;
         if (--listener->users == 0)

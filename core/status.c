@@ -124,6 +124,11 @@ static void print_generation(void *context, const struct generation_view *view)
     FILE *out = ((struct view *)context)->out;
     char text[32];
 
+    if (view->supervisor == NULL) {
+        fprintf(out, "generation %u waiting, for %s, until the one before has drained\n",
+                view->generation->number, age(view->age_ms, text));
+        return;
+    }
     fprintf(out, "generation %u %s, up %s", view->generation->number, view->state,
             age(view->age_ms, text));
     if (view->left_ms >= 0)
@@ -256,7 +261,8 @@ static void json_generation(void *context, const struct generation_view *shown)
     else
         fputs("null", view->out);
     fputs(",\"workers\":[", view->out);
-    supervisor_each(shown->supervisor, json_worker, &inner);
+    if (shown->supervisor != NULL)
+        supervisor_each(shown->supervisor, json_worker, &inner);
     fputs("]}", view->out);
 }
 
