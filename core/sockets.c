@@ -1,9 +1,8 @@
-/* Binding and listening. */
+/* Which sockets a generation has: taken over, bound, opened, closed. */
 #include "sockets.h"
+#include "bind.h"
 #include <errno.h>
 #include <linux/sock_diag.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,148 +10,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* An output queue in the system that a client which never reads can fill; left alone it grows to
- * megabytes. The system doubles it for its own bookkeeping. */
-#define SEND_BUFFER (256 << 10)
-
-/* What a burst of datagrams may pile up while the loop is busy elsewhere; capped by net.core.rmem_max
- * unless we may go beyond. */
-#define DATAGRAM_BUFFER (4 << 20)
-
 /* A killed predecessor's workers may take a moment to be gone. For all endpoints together, and at the start
  * only: while it serves, the master waits for nothing. */
 #define RETRY_MS 20
 #define RETRIES 50
-
-static void set(int fd, int level, int name, int value)
-{
-    setsockopt(fd, level, name, &value, sizeof value);
-}
-
-static void set_options(int fd, const struct endpoint *endpoint)
-{
-    if (endpoint->kind == ENCHUFE_UDP) {
-        int size = DATAGRAM_BUFFER;
-        if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0)
-            set(fd, SOL_SOCKET, SO_RCVBUF, size);
-        set(fd, SOL_SOCKET, SO_SNDBUF, DATAGRAM_BUFFER);
-        return;
-    }
-    set(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
-    if (endpoint->kind == ENCHUFE_UNIX)
-        return;
-    /* Accepted sockets inherit these, which saves the calls for each connection. */
-    set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    /* A client whose machine is gone is noticed within four minutes, also without idle_timeout. */
-    set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 120);
-    set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 30);
-    set(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
-}
-
-static int create_socket(struct endpoint *endpoint)
-{
-    int type =
-        (endpoint->kind == ENCHUFE_UDP ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
-    struct sockaddr_storage address;
-
-    endpoint_to_sockaddr(endpoint, &address);
-    int fd = socket(address.ss_family, type, 0);
-    if (fd < 0 && errno == EAFNOSUPPORT && endpoint->any && address.ss_family == AF_INET6) {
-        /* A system without IPv6: every address is every IPv4 address. */
-        endpoint->any = false;
-        endpoint->address.family = ENCHUFE_FAMILY_IPV4;
-        fd = socket(AF_INET, type, 0);
-    } else if (fd >= 0 && address.ss_family == AF_INET6) {
-        set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !endpoint->any);
-    }
-    if (fd < 0)
-        return -errno;
-    set_options(fd, endpoint);
-    return fd;
-}
-
-/* The first socket of an endpoint is bound without SO_REUSEPORT: with it, a second server of the same
- * user would quietly get half of the connections. Set right after, it lets our own others in. */
-static int bind_one(struct endpoint *endpoint, bool first)
-{
-    struct sockaddr_storage address;
-    int fd = create_socket(endpoint);
-
-    if (fd < 0)
-        return fd;
-    socklen_t len = endpoint_to_sockaddr(endpoint, &address);
-    if (!first)
-        set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    if (bind(fd, (struct sockaddr *)&address, len) != 0) {
-        int err = errno;
-        close(fd);
-        return -err;
-    }
-    if (first && endpoint->kind != ENCHUFE_UNIX) {
-        set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-        len = sizeof address;
-        if (endpoint->address.port == 0 &&
-            getsockname(fd, (struct sockaddr *)&address, &len) == 0) {
-            enchufe_address real;
-            address_from_sockaddr(&real, (struct sockaddr *)&address);
-            endpoint->address.port = real.port;
-        }
-    }
-    return fd;
-}
-
-/* A socket's file stays behind when its server is killed; whether one lives is told by connecting. */
-const char *sockets_clear_stale(const char *path)
-{
-    struct endpoint endpoint = { .kind = ENCHUFE_UNIX };
-    struct sockaddr_storage address;
-    struct stat st;
-
-    if (lstat(path, &st) != 0)
-        return NULL; /* binding will say what else may be wrong */
-    if (!S_ISSOCK(st.st_mode))
-        return "exists and is not a socket; choose another path, or remove it";
-    memcpy(endpoint.path, path, strlen(path) + 1);
-    socklen_t len = endpoint_to_sockaddr(&endpoint, &address);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return NULL;
-    int err = connect(fd, (struct sockaddr *)&address, len) != 0 ? errno : 0;
-    close(fd);
-    if (err == EPROTOTYPE)
-        return "is a datagram socket of another program";
-    if (err == EACCES)
-        return "cannot be looked at: permission denied";
-    if (err != ECONNREFUSED)
-        return "is in use: another server listens there";
-    unlink(path);
-    return NULL;
-}
-
-static void report_bind(struct report *report, const struct listener *listener,
-                        const struct place *place, int err)
-{
-    char text[ENDPOINT_TEXT];
-    const char *name = endpoint_format(&listener->endpoint, text);
-
-    if (err == EADDRINUSE)
-        report_add(report, place, "%s is in use by another program; `ss -lntup` shows which", name);
-    else if (err == EACCES && listener->endpoint.kind != ENCHUFE_UNIX)
-        report_add(report, place,
-                   "%s needs a privilege: use a port from 1024 on, start as root, or "
-                   "give the server CAP_NET_BIND_SERVICE",
-                   name);
-    else if (err == EADDRNOTAVAIL)
-        report_add(report, place,
-                   "%s: this machine has no such address; `ip address` lists those that it has",
-                   name);
-    else if (err == EMFILE)
-        report_add(report, place, "%s: no descriptors are left; raise the limit (ulimit -n)", name);
-    else
-        report_add(report, place, "cannot bind %s: %s", name, strerror(err));
-}
 
 void sockets_own_path(struct listener *listener)
 {
@@ -166,8 +27,8 @@ void sockets_own_path(struct listener *listener)
 /* Returns the socket, or a negative errno; then wrong, if set, says more. */
 static int try_first(struct endpoint *endpoint, const char **wrong)
 {
-    *wrong = endpoint->kind == ENCHUFE_UNIX ? sockets_clear_stale(endpoint->path) : NULL;
-    return *wrong != NULL ? -EADDRINUSE : bind_one(endpoint, true);
+    *wrong = endpoint->kind == ENCHUFE_UNIX ? bind_clear_stale(endpoint->path) : NULL;
+    return *wrong != NULL ? -EADDRINUSE : bind_first(endpoint);
 }
 
 /* The first socket shows whether the endpoint can be had at all. */
@@ -184,7 +45,7 @@ static int bind_listener(struct listener *listener, unsigned *retries, const str
     if (fd < 0 && wrong != NULL)
         report_add(report, place, "%s %s", listener->endpoint.path, wrong);
     else if (fd < 0)
-        report_bind(report, listener, place, -fd);
+        bind_report(report, &listener->endpoint, place, -fd);
     if (fd < 0)
         return fd;
     listener->fds[listener->fd_count++] = fd;
@@ -208,12 +69,11 @@ static int grow(struct listener *listener, size_t count, const struct place *pla
         return -ENOMEM;
     listener->fds = fds;
     while (listener->fd_count < count) {
-        int fd = create_socket(&listener->endpoint);
+        int fd = bind_another(&listener->endpoint);
         if (fd < 0) {
-            report_bind(report, listener, place, -fd);
+            bind_report(report, &listener->endpoint, place, -fd);
             return fd;
         }
-        set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
         listener->fds[listener->fd_count++] = fd;
     }
     return 0;
@@ -443,7 +303,7 @@ int sockets_open(struct sockets *sockets, const struct config *config, struct re
         if (failed == 0)
             failed = listen_all(bound->listener, backlog);
         if (failed != 0) {
-            report_bind(report, bound->listener, &bound->config->place, -failed);
+            bind_report(report, &bound->listener->endpoint, &bound->config->place, -failed);
             err = -EINVAL;
         }
     }

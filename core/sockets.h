@@ -82,10 +82,6 @@ void sockets_close_others(const struct sockets *sockets, const struct sockets *k
 /* Ends a generation's use: what nobody else uses is closed, and files of Unix sockets are removed. */
 void sockets_close(struct sockets *sockets);
 
-/* Removes the file of a Unix socket that nobody listens on any more. Returns NULL, or what is in the way:
- * a static text that goes on behind the path. */
-const char *sockets_clear_stale(const char *path);
-
 /* Datagrams that the system dropped for want of room in the sockets of a service. */
 uint64_t sockets_dropped(const struct sockets *sockets, size_t service);
 

@@ -199,12 +199,16 @@ static void find_serving(void *context, const struct generation_view *view)
         found->generation = view->generation;
 }
 
-void status_print(FILE *out, const struct rollover *rollover, uint64_t up_ms)
+void status_print(FILE *out, const struct rollover *rollover, const struct predecessor *predecessor,
+                  uint64_t up_ms)
 {
     struct view view = { .out = out, .rollover = rollover };
     char text[32];
 
     fprintf(out, "enchufe pid %d, up %s\n", (int)getpid(), age(up_ms, text));
+    if (predecessor->pid != 0)
+        fprintf(out, "the server before, pid %d, drains, for %s\n", (int)predecessor->pid,
+                age(clock_ms() - predecessor->since, text));
     rollover_each(rollover, print_generation, &view);
     rollover_each(rollover, find_serving, &view);
     if (view.generation == NULL)
@@ -308,11 +312,18 @@ static void json_service(FILE *out, const struct rollover *rollover,
     fputs("}}", out);
 }
 
-void status_print_json(FILE *out, const struct rollover *rollover, uint64_t up_ms)
+void status_print_json(FILE *out, const struct rollover *rollover,
+                       const struct predecessor *predecessor, uint64_t up_ms)
 {
     struct view view = { .out = out, .rollover = rollover, .first = true };
 
-    fprintf(out, "{\"pid\":%d,\"up\":%.3f,\"generations\":[", (int)getpid(), (double)up_ms / 1000);
+    fprintf(out, "{\"pid\":%d,\"up\":%.3f,\"predecessor\":", (int)getpid(), (double)up_ms / 1000);
+    if (predecessor->pid != 0)
+        fprintf(out, "{\"pid\":%d,\"draining\":%.3f}", (int)predecessor->pid,
+                (double)(clock_ms() - predecessor->since) / 1000);
+    else
+        fputs("null", out);
+    fputs(",\"generations\":[", out);
     rollover_each(rollover, json_generation, &view);
     fputs("],\"services\":[", out);
     rollover_each(rollover, find_serving, &view);
