@@ -389,6 +389,11 @@ struct control *control_open(const char *path, int inherited, struct loop *loop,
     return control;
 }
 
+const char *control_path(const struct control *control)
+{
+    return control != NULL ? control->path : NULL;
+}
+
 int control_fd(const struct control *control)
 {
     return control != NULL ? control->source.fd : -1;

@@ -38,6 +38,9 @@ void control_serve(struct control *control, struct rollover *rollover);
 /* The server before is done with the socket. */
 void control_take(struct control *control);
 
+/* Where it is; NULL without a socket. */
+const char *control_path(const struct control *control);
+
 /* Its descriptor, to be handed over; -1 without a socket. */
 int control_fd(const struct control *control);
 

@@ -1,6 +1,7 @@
 /* Loading a configuration with all that it names. */
 #include "generation.h"
 #include "log.h"
+#include "log_sink.h"
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -156,6 +157,15 @@ int generation_bind(struct generation *generation, const struct sockets_before *
 int generation_bind_late(struct generation *generation, struct report *report)
 {
     return sockets_bind_late(&generation->sockets, generation->loops, report) != 0 ? -EINVAL : 0;
+}
+
+void generation_check_log(const struct generation *generation, struct report *report)
+{
+    int err = report->count == 0 ? log_sink_check(generation->config->server.log) : 0;
+
+    if (err != 0)
+        report_add(report, &generation->config->server.log_place, "cannot open %s: %s",
+                   generation->config->server.log, strerror(-err));
 }
 
 void generation_log_ready(const struct generation *generation)

@@ -45,6 +45,9 @@ int generation_bind(struct generation *generation, const struct sockets_before *
 /* The sockets that clashed with what was to be gone by now (sockets_bind_late). Returns 0 or -EINVAL. */
 int generation_bind_late(struct generation *generation, struct report *report);
 
+/* Whether its log can be opened, where nothing else is wrong: only to tell in time, nothing goes there yet. */
+void generation_check_log(const struct generation *generation, struct report *report);
+
 /* The lines `listening` for each endpoint, with its real port, and `ready`; and at the end the line
  * `served` for each service. */
 void generation_log_ready(const struct generation *generation);

@@ -33,9 +33,9 @@ struct master {
     struct predecessor predecessor;
     struct loop_source signals;
     struct timer log_check;
-    const char *log; /* as server_config.log says */
-    bool up;         /* a generation has served */
-    bool replaced;   /* by another server */
+    char *log;     /* as server_config.log says */
+    bool up;       /* a generation has served */
+    bool replaced; /* by another server */
     bool leaving;
     int status; /* the exit status */
 };
@@ -175,6 +175,27 @@ static void reopen_log(struct master *master)
     close(fd);
 }
 
+/* The log goes on where the configuration says; workers that run already stay where they are. Returns 0 or
+ * -errno. */
+static int take_log(struct master *master, const char *log)
+{
+    if (log != NULL && master->log != NULL ? strcmp(log, master->log) == 0 : log == master->log)
+        return 0;
+    char *copy = log != NULL ? strdup(log) : NULL;
+    if (log != NULL && copy == NULL)
+        return -ENOMEM;
+    log_event(ENCHUFE_LOG_INFO, "the log goes on elsewhere",
+              LOG_STR("path", log != NULL ? log : "stderr"));
+    int err = log_sink_open(log);
+    if (err != 0) {
+        free(copy);
+        return err;
+    }
+    free(master->log);
+    master->log = copy;
+    return 0;
+}
+
 static void check_log(struct timer *timer)
 {
     struct master *master = CONTAINER_OF(timer, struct master, log_check);
@@ -238,6 +259,34 @@ static void reload_begins(void *context)
     notify_reloading();
 }
 
+/* The control socket cannot move: who talks to it would not find it. */
+static void note_control(const struct master *master, const struct server_config *server,
+                         struct report *notes)
+{
+    const char *is = control_path(master->control);
+    const char *wanted = server->control != NULL ? server->control : control_default_path();
+
+    if (is != NULL && strcmp(is, wanted) != 0)
+        report_add(notes, &server->control_place,
+                   "the control socket stays at %s until the server is started again", is);
+    else if (is == NULL && server->control != NULL)
+        report_add(notes, &server->control_place,
+                   "there is no control socket until the server is started again");
+}
+
+static void generation_starts(void *context, const struct generation *generation,
+                              struct report *errors, struct report *notes)
+{
+    struct master *master = context;
+    const struct server_config *server = &generation->config->server;
+    int err = take_log(master, server->log);
+
+    if (err != 0)
+        report_add(errors, &server->log_place, "cannot open %s: %s",
+                   server->log != NULL ? server->log : "stderr", strerror(-err));
+    note_control(master, server, notes);
+}
+
 static void files_changed(void *context)
 {
     struct master *master = context;
@@ -249,7 +298,12 @@ static void generation_serves(void *context, const struct generation *generation
 {
     struct master *master = context;
     bool wanted = generation->config->server.watch;
+    /* Where a reload failed, back to where it was. */
+    int err = take_log(master, generation->config->server.log);
 
+    if (err != 0)
+        log_event(ENCHUFE_LOG_WARNING, "cannot go back to the log",
+                  LOG_STR("error", strerror(-err)));
     if (wanted && master->watch == NULL)
         master->watch = watch_create(master->loop, files_changed, master);
     if (wanted && master->watch == NULL)
@@ -303,6 +357,7 @@ static int run_workers(struct master *master, struct generation *generation)
                                           .file = master->setup->file,
                                           .plugin_dir = master->setup->plugin_dir,
                                           .reloading = reload_begins,
+                                          .starting = generation_starts,
                                           .serving = generation_serves,
                                           .failed = rollover_has_failed,
                                           .gone = rollover_is_gone,
@@ -316,9 +371,8 @@ static int run_workers(struct master *master, struct generation *generation)
                                            .predecessor = &master->predecessor };
     const char *path = generation->config->server.control;
     const char *log = generation->config->server.log;
-    char *log_path = log != NULL ? strdup(log) : NULL;
 
-    master->log = log_path;
+    master->log = log != NULL ? strdup(log) : NULL;
     master->control = control_open(path, master->setup->handover->control, master->loop, &orders);
     master->upgrade = (struct upgrade){ .loop = master->loop,
                                         .program = master->setup->program,
@@ -347,7 +401,7 @@ static int run_workers(struct master *master, struct generation *generation)
     control_close(master->control);
     if (master->rollover != NULL)
         rollover_free(master->rollover);
-    free(log_path);
+    free(master->log);
     return err;
 }
 

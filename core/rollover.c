@@ -4,6 +4,7 @@
 #include "history.h"
 #include "log.h"
 #include "trial.h"
+#include "waiters.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,8 @@ struct era {
     struct generation generation;
     struct supervisor *supervisor; /* NULL: it has no workers yet */
     uint64_t started_at;
-    struct report report;
+    struct report report; /* what is wrong with it */
+    struct report notes;  /* what of it takes a restart */
     struct reload_waiter *waiters;
 };
 
@@ -59,30 +61,11 @@ static void end_era(struct rollover *rollover, struct era **place)
         history_add(&rollover->history, &era->generation);
     generation_free(&era->generation);
     report_free(&era->report);
+    report_free(&era->notes);
     free(era);
 }
 
 /* ---- how a reload ends ---- */
-
-static void answer(struct reload_waiter **waiters, bool good, const char *text)
-{
-    struct reload_waiter *waiter = *waiters;
-
-    *waiters = NULL;
-    while (waiter != NULL) {
-        struct reload_waiter *next = waiter->next;
-        waiter->done(waiter, good, text);
-        waiter = next;
-    }
-}
-
-static void append(struct reload_waiter **waiters, struct reload_waiter **more)
-{
-    while (*waiters != NULL)
-        waiters = &(*waiters)->next;
-    *waiters = *more;
-    *more = NULL;
-}
 
 static void start_next(struct rollover *rollover);
 
@@ -94,23 +77,32 @@ static void go_on(struct rollover *rollover)
         loop_defer(rollover->setup.loop, &rollover->begin);
 }
 
+/* The text, and a line for each of the report. */
+static void answer(struct era *era, bool good, const char *text, struct report *report)
+{
+    char *whole = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&whole, &size);
+
+    if (out != NULL) {
+        fputs(text, out);
+        report_print(report, out);
+        fclose(out);
+    }
+    waiters_answer(&era->waiters, good, whole != NULL ? whole : "no memory\n");
+    free(whole);
+}
+
 static void reload_failed(struct rollover *rollover, struct era **place)
 {
     struct era *era = *place;
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
 
-    if (out != NULL) {
-        report_print(&era->report, out);
-        fclose(out);
-    }
+    /* First, because what is logged goes where the generation that serves wants it. */
+    rollover->setup.serving(rollover->setup.context, &rollover->serving->generation);
     for (size_t i = 0; i < era->report.count; i++)
         log_event(ENCHUFE_LOG_ERROR, "reload failed", LOG_STR("error", era->report.lines[i].text));
-    answer(&era->waiters, false, text != NULL ? text : "no memory\n");
-    free(text);
+    answer(era, false, "", &era->report);
     end_era(rollover, place);
-    rollover->setup.serving(rollover->setup.context, &rollover->serving->generation);
     go_on(rollover);
 }
 
@@ -149,6 +141,8 @@ static void era_ready(void *context)
     rollover->next = NULL;
     log_setup(era->generation.config->server.log_level,
               (enum log_format)era->generation.config->server.log_format);
+    for (size_t i = 0; i < era->notes.count; i++)
+        log_event(ENCHUFE_LOG_WARNING, "not reloaded", LOG_STR("what", era->notes.lines[i].text));
     sockets_retire(&rollover->draining->generation.sockets, false);
     supervisor_leave(rollover->draining->supervisor, false);
     rollover->setup.serving(rollover->setup.context, &era->generation);
@@ -169,7 +163,7 @@ static void era_deaf(void *context)
     if (era != rollover->draining || rollover->leaving)
         return;
     snprintf(text, sizeof text, "generation %u serves\n", serving->generation.number);
-    answer(&serving->waiters, true, text);
+    answer(serving, true, text, &serving->notes);
 }
 
 static void era_failed(void *context, const char *text)
@@ -250,7 +244,10 @@ static void start_next(struct rollover *rollover)
 
     if (!waits(rollover) || rollover->draining != NULL || rollover->candidate != NULL)
         return;
-    if (generation_bind_late(&next->generation, &next->report) == 0 && start_era(next) != 0)
+    if (generation_bind_late(&next->generation, &next->report) == 0)
+        rollover->setup.starting(rollover->setup.context, &next->generation, &next->report,
+                                 &next->notes);
+    if (next->report.count == 0 && start_era(next) != 0)
         report_add(&next->report, NULL, "no memory for the new workers");
     if (next->report.count != 0)
         reload_failed(rollover, &rollover->next);
@@ -259,7 +256,7 @@ static void start_next(struct rollover *rollover)
 /* What waited ends: the file is read anew, and its waiters get what that comes to. */
 static void supersede(struct rollover *rollover, struct reload_waiter **waiters)
 {
-    append(waiters, &rollover->next->waiters);
+    waiters_append(waiters, &rollover->next->waiters);
     end_era(rollover, &rollover->next);
 }
 
@@ -275,6 +272,7 @@ static void tried(void *context)
 
     /* Bound also where something is wrong already, so that one go tells everything. */
     generation_bind(&era->generation, &before, &era->report);
+    generation_check_log(&era->generation, &era->report);
     if (era->report.count != 0) {
         reload_failed(rollover, &rollover->candidate);
         return;
@@ -305,11 +303,11 @@ static void begin(struct loop_task *task)
     rollover->wanted = false;
     era = calloc(1, sizeof *era);
     if (era == NULL) {
-        answer(&rollover->later, false, "no memory\n");
+        waiters_answer(&rollover->later, false, "no memory\n");
         return;
     }
     era->rollover = rollover;
-    append(&era->waiters, &rollover->later);
+    waiters_append(&era->waiters, &rollover->later);
     era->generation.number = ++rollover->last_number;
     rollover->candidate = era;
     rollover->setup.reloading(rollover->setup.context);
@@ -335,23 +333,13 @@ void rollover_reload(struct rollover *rollover, struct reload_waiter *waiter)
     go_on(rollover);
 }
 
-static bool forget(struct reload_waiter **link, const struct reload_waiter *waiter)
-{
-    for (; *link != NULL; link = &(*link)->next)
-        if (*link == waiter) {
-            *link = waiter->next;
-            return true;
-        }
-    return false;
-}
-
 void rollover_forget(struct rollover *rollover, struct reload_waiter *waiter)
 {
     struct era *all[] = { rollover->serving, rollover->candidate, rollover->next };
-    bool found = forget(&rollover->later, waiter);
+    bool found = waiters_forget(&rollover->later, waiter);
 
     for (size_t i = 0; i < sizeof all / sizeof *all && !found; i++)
-        found = all[i] != NULL && forget(&all[i]->waiters, waiter);
+        found = all[i] != NULL && waiters_forget(&all[i]->waiters, waiter);
 }
 
 /* ---- the rest ---- */
@@ -362,10 +350,10 @@ static void end_reloads(struct rollover *rollover, const char *text)
     struct era *all[] = { rollover->serving, rollover->candidate, rollover->next };
 
     rollover->leaving = true;
-    answer(&rollover->later, false, text);
+    waiters_answer(&rollover->later, false, text);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i] != NULL)
-            answer(&all[i]->waiters, false, text);
+            waiters_answer(&all[i]->waiters, false, text);
     trial_abandon(&rollover->trial);
     if (rollover->candidate != NULL)
         end_era(rollover, &rollover->candidate);

@@ -11,23 +11,20 @@
 #define ROLLOVER_H
 
 #include "supervisor.h"
+#include "waiters.h"
 
 struct rollover;
-
-/* Somebody who waits for a reload; owned by the caller until done is called, once. */
-struct reload_waiter {
-    struct reload_waiter *next;
-    /* text: `generation 2 serves`, or every error, a line each. */
-    void (*done)(struct reload_waiter *waiter, bool good, const char *text);
-};
 
 struct rollover_setup {
     struct loop *loop;
     const char *file;       /* what a reload reads; borrowed */
     const char *plugin_dir; /* of the command line, or NULL; borrowed */
-    /* Told with context: a reload begins; a generation serves (the first, each that follows, and after a
+    /* Told with context: a reload begins; its workers are about to be started, and what forbids that, or
+     * takes a restart of the server, is to be added; a generation serves (the first, each that follows, and after a
      * reload that failed the one that goes on); the first failed to; all is over after leaving. */
     void (*reloading)(void *context);
+    void (*starting)(void *context, const struct generation *generation, struct report *errors,
+                     struct report *notes);
     void (*serving)(void *context, const struct generation *generation);
     void (*failed)(void *context);
     void (*gone)(void *context);
