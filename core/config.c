@@ -42,6 +42,7 @@ static void read_server(struct config *config, const struct sections *sections,
     server->user_place = said_at(section, "user", &nowhere);
     server->group_place = said_at(section, "group", &nowhere);
     server->log_place = said_at(section, "log", &nowhere);
+    server->control_place = said_at(section, "control", &nowhere);
     if (server->log && strcmp(server->log, "stderr") == 0)
         server->log = NULL;
     else if (server->log && strcmp(server->log, "syslog") != 0)

@@ -25,9 +25,9 @@ struct server_config {
     const char *control;    /* control socket path; NULL: none */
     uint64_t start_timeout; /* 0: no limit */
     uint64_t drain_timeout;
-    uint64_t stall_limit;                            /* 0: never */
-    int64_t max_connections;                         /* 0: no limit */
-    struct place user_place, group_place, log_place; /* where they were said */
+    uint64_t stall_limit;                                           /* 0: never */
+    int64_t max_connections;                                        /* 0: no limit */
+    struct place user_place, group_place, log_place, control_place; /* where they were said */
 };
 
 /* What a section of its own or [defaults] can say of every service. */

@@ -1,6 +1,8 @@
 /* The control socket, on the master's loop. A client that is silent, slow or sends junk costs one of a few
- * places for a few seconds, and nobody else anything. */
+ * places for a few seconds, and nobody else anything. Those that wait for a reload may wait long, and have
+ * only half of the places. */
 #include "control.h"
+#include "bind.h"
 #include "container.h"
 #include "log.h"
 #include "status.h"
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #define CLIENTS_MAX 64
+#define RELOADS_MAX 32
 #define PATIENCE_MS 5000
 #define REST_MS 100
 #define LINE_MAX_LENGTH 64
@@ -136,12 +139,18 @@ static void reply(struct client *client, bool good, void (*print)(FILE *out, str
 
 static void print_status(FILE *out, struct client *client)
 {
-    status_print(out, client->control->rollover, clock_ms() - client->control->opened_at);
+    const struct control *control = client->control;
+
+    status_print(out, control->rollover, control->orders.predecessor,
+                 clock_ms() - control->opened_at);
 }
 
 static void print_status_json(FILE *out, struct client *client)
 {
-    status_print_json(out, client->control->rollover, clock_ms() - client->control->opened_at);
+    const struct control *control = client->control;
+
+    status_print_json(out, control->rollover, control->orders.predecessor,
+                      clock_ms() - control->opened_at);
 }
 
 static void order_done(struct reload_waiter *waiter, bool good, const char *text)
@@ -150,6 +159,29 @@ static void order_done(struct reload_waiter *waiter, bool good, const char *text
 
     client->waiting = FOR_NOTHING;
     reply(client, good, NULL, text);
+}
+
+static size_t count_reloads(const struct control *control)
+{
+    size_t count = 0;
+
+    for (const struct client *client = control->clients; client != NULL; client = client->next)
+        count += client->waiting == FOR_RELOAD;
+    return count;
+}
+
+static void reload(struct client *client)
+{
+    struct control *control = client->control;
+
+    if (count_reloads(control) >= RELOADS_MAX) {
+        reply(client, false, NULL,
+              "too many wait for a reload already; `enchufe status` shows what they wait for\n");
+        return;
+    }
+    client->waiting = FOR_RELOAD;
+    client->waiter.done = order_done;
+    rollover_reload(control->rollover, &client->waiter);
 }
 
 static void obey(struct client *client)
@@ -163,9 +195,7 @@ static void obey(struct client *client)
     } else if (strcmp(client->line, "status json") == 0) {
         reply(client, true, print_status_json, NULL);
     } else if (strcmp(client->line, "reload") == 0) {
-        client->waiting = FOR_RELOAD;
-        client->waiter.done = order_done;
-        rollover_reload(control->rollover, &client->waiter);
+        reload(client);
     } else if (strcmp(client->line, "upgrade") == 0) {
         client->waiting = FOR_UPGRADE;
         client->waiter.done = order_done;
@@ -254,6 +284,8 @@ static void rested(struct timer *timer)
         loop_watch(control->loop, &control->source, EPOLLIN);
 }
 
+static const char busy[] = "failed\ntoo many talk to the server already; try again\n";
+
 static void control_ready(struct loop_source *source, uint32_t events)
 {
     struct control *control = CONTAINER_OF(source, struct control, source);
@@ -264,11 +296,13 @@ static void control_ready(struct loop_source *source, uint32_t events)
         rest(control);
         return;
     }
-    bool welcome = may_command(fd) && (control->client_count < CLIENTS_MAX || make_room(control));
-    struct client *client = calloc(1, sizeof *client);
-    if (client == NULL || !welcome) {
+    bool allowed = may_command(fd);
+    bool room = allowed && (control->client_count < CLIENTS_MAX || make_room(control));
+    struct client *client = room ? calloc(1, sizeof *client) : NULL;
+    if (client == NULL) {
+        if (allowed)
+            (void)!send(fd, busy, sizeof busy - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         close(fd);
-        free(client);
         return;
     }
     client->source = (struct loop_source){ .fd = fd, .ready = client_ready };
@@ -310,7 +344,7 @@ static const char *open_path(struct control *control, const char *path)
 
     if (strlen(path) >= sizeof control->path)
         return "is too long for a socket";
-    if ((wrong = sockets_clear_stale(path)) != NULL)
+    if ((wrong = bind_clear_stale(path)) != NULL)
         return wrong;
     strcpy(control->path, path);
     control->source.fd = bind_socket(path);
@@ -353,6 +387,11 @@ struct control *control_open(const char *path, int inherited, struct loop *loop,
         return NULL;
     }
     return control;
+}
+
+const char *control_path(const struct control *control)
+{
+    return control != NULL ? control->path : NULL;
 }
 
 int control_fd(const struct control *control)
@@ -406,52 +445,4 @@ void control_close(struct control *control)
     if (!control->given)
         unlink(control->path);
     free(control);
-}
-
-/* ---- the client's side ---- */
-
-static int connect_to(const char *path)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return -errno;
-    strncpy(address.sun_path, path, sizeof address.sun_path - 1);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-        return fd;
-    int err = errno;
-    close(fd);
-    return -err;
-}
-
-int control_call(const char *path, const char *command)
-{
-    char *line = NULL, order[LINE_MAX_LENGTH];
-    size_t size = 0;
-    ssize_t len;
-    int fd = connect_to(path);
-
-    if (fd < 0) {
-        fprintf(stderr, "enchufe: no server answers at %s: %s (--control names another socket)\n",
-                path, strerror(-fd));
-        return 1;
-    }
-    FILE *stream = fdopen(fd, "r+");
-    if (stream == NULL) {
-        close(fd);
-        return 1;
-    }
-    /* A server that lets nobody in may have closed already. */
-    if (snprintf(order, sizeof order, "%s\n", command) < (int)sizeof order)
-        (void)!send(fd, order, strlen(order), MSG_NOSIGNAL);
-    len = getline(&line, &size, stream);
-    bool answered = len > 0, good = answered && strcmp(line, "ok\n") == 0;
-    while (answered && (len = getline(&line, &size, stream)) > 0)
-        fwrite(line, 1, (size_t)len, good ? stdout : stderr);
-    if (!answered)
-        fprintf(stderr, "enchufe: the server at %s did not answer: is it another user's?\n", path);
-    free(line);
-    fclose(stream);
-    return good ? 0 : 1;
 }

@@ -6,6 +6,7 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
+#include "predecessor.h"
 #include "rollover.h"
 
 struct control;
@@ -21,6 +22,7 @@ struct control_orders {
     void (*upgrade)(void *context, struct reload_waiter *waiter);
     void (*forget_upgrade)(void *context, struct reload_waiter *waiter);
     void *context;
+    const struct predecessor *predecessor; /* for the status */
 };
 
 /* Opens the socket at path, or with NULL at the default one; what is in the way of the default is worth a
@@ -35,6 +37,9 @@ void control_serve(struct control *control, struct rollover *rollover);
 
 /* The server before is done with the socket. */
 void control_take(struct control *control);
+
+/* Where it is; NULL without a socket. */
+const char *control_path(const struct control *control);
 
 /* Its descriptor, to be handed over; -1 without a socket. */
 int control_fd(const struct control *control);

@@ -1,12 +1,12 @@
 /* Endpoints: `tcp://HOST:PORT`, `udp://HOST:PORT` and `unix:///path` from text and to text. Strict: an administrator's slip is answered
  * with a sentence, never with a guess. */
 #include "endpoint.h"
+#include "names.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <net/if.h>
-#include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -273,29 +273,25 @@ static int parse_ipv6(char *host, enchufe_address *address, char *error)
 static int resolve(const char *host, struct endpoint *endpoint, struct endpoint_list *list,
                    char *error)
 {
-    const struct addrinfo hints = {
-        .ai_family = AF_UNSPEC,
-        .ai_socktype = endpoint->kind == ENCHUFE_UDP ? SOCK_DGRAM : SOCK_STREAM,
-    };
-    struct addrinfo *found;
     size_t first = list->count;
     uint16_t port = endpoint->address.port;
-    int rc = getaddrinfo(host, NULL, &hints, &found);
+    struct name name;
+    int rc = 0;
 
-    if (rc)
-        return fail(error, "unknown host \"%.120s\": %s", host,
-                    rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
-    for (const struct addrinfo *ai = found; ai && !rc; ai = ai->ai_next) {
+    names_look_up(NAME_HOST, host, &name);
+    if (!name.found)
+        return fail(error, "%s \"%.120s\": %s",
+                    name.silent ? "cannot look up host" : "unknown host", host, name.wrong);
+    for (size_t n = 0; n < name.count && !rc; n++) {
         size_t i = first;
 
-        address_from_sockaddr(&endpoint->address, ai->ai_addr);
+        endpoint->address = name.addresses[n];
         endpoint->address.port = port;
         while (i < list->count && !same_ip(&list->items[i].address, &endpoint->address))
             i++;
         if (i == list->count)
             rc = append(list, endpoint, error);
     }
-    freeaddrinfo(found);
     return rc;
 }
 

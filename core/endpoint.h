@@ -23,8 +23,8 @@ struct endpoint_list {
 };
 
 /* Appends every endpoint that text names to list: one for each port of a range `8000-8010` and for
- * each address of a host name. A relative Unix path counts from base_dir. Resolves names, so it may
- * block: for the single-threaded start only.
+ * each address of a host name. A relative Unix path counts from base_dir. Looks names
+ * up (names.h), so it may block: for the single-threaded start, children, and workers that start.
  * Returns 0; or -EINVAL with a sentence in error that says what is wrong and what would be right, and
  * list as it was. */
 int endpoint_parse(const char *text, const char *base_dir, struct endpoint_list *list,

@@ -1,6 +1,7 @@
 /* Loading a configuration with all that it names. */
 #include "generation.h"
 #include "log.h"
+#include "log_sink.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,18 +148,32 @@ int generation_read(struct generation *generation, const char *file, const char 
     return report->count != 0 ? -EINVAL : 0;
 }
 
-int generation_bind(struct generation *generation, const struct sockets *previous,
+int generation_bind(struct generation *generation, const struct sockets_before *before,
                     struct report *report)
 {
     const struct config *config = generation->config;
 
     if (config == NULL || generation->loops == NULL)
         return -EINVAL;
-    sockets_bind(&generation->sockets, config, generation->loops, previous, report);
+    sockets_bind(&generation->sockets, config, generation->loops, before, report);
     generation->counters = stats_create(config->service_count + 1, most_loops(generation));
     if (generation->counters == NULL)
         report_add(report, NULL, "no memory for the counters");
     return report->count != 0 ? -EINVAL : 0;
+}
+
+int generation_bind_late(struct generation *generation, struct report *report)
+{
+    return sockets_bind_late(&generation->sockets, generation->loops, report) != 0 ? -EINVAL : 0;
+}
+
+void generation_check_log(const struct generation *generation, struct report *report)
+{
+    int err = report->count == 0 ? log_sink_check(generation->config->server.log) : 0;
+
+    if (err != 0)
+        report_add(report, &generation->config->server.log_place, "cannot open %s: %s",
+                   generation->config->server.log, strerror(-err));
 }
 
 void generation_log_ready(const struct generation *generation)

@@ -40,10 +40,16 @@ struct generation {
 int generation_read(struct generation *generation, const char *file, const char *plugin_dir,
                     struct report *report);
 
-/* Finds the sockets, taking over those of the generation before (may be NULL), and makes the counters. Also for a
- * generation with errors, so that those of its endpoints are told too. Returns 0 or -EINVAL. */
-int generation_bind(struct generation *generation, const struct sockets *previous,
+/* Finds the sockets, taking over what there is before it, and makes the counters. Also for a generation
+ * with errors, so that those of its endpoints are told too. Returns 0 or -EINVAL. */
+int generation_bind(struct generation *generation, const struct sockets_before *before,
                     struct report *report);
+
+/* The sockets that clashed with what was to be gone by now (sockets_bind_late). Returns 0 or -EINVAL. */
+int generation_bind_late(struct generation *generation, struct report *report);
+
+/* Whether its log can be opened, where nothing else is wrong: only to tell in time, nothing goes there yet. */
+void generation_check_log(const struct generation *generation, struct report *report);
 
 /* The lines `listening` for each endpoint, with its real port, and `ready`; and at the end the line
  * `served` for each service. */

@@ -198,6 +198,7 @@ static int take_table(struct handover *handover)
     size_t size = 0;
 
     handover->ready = number_from(HANDOVER_READY);
+    handover->before = number_from(HANDOVER_BEFORE);
     if (handover->ready >= 0)
         close_on_exec(handover->ready, true);
     FILE *table = fd >= 0 ? fdopen(fd, "r") : NULL;
@@ -215,7 +216,7 @@ static int take_table(struct handover *handover)
 
 int handover_take(struct handover *handover)
 {
-    *handover = (struct handover){ .control = -1, .ready = -1 };
+    *handover = (struct handover){ .control = -1, .ready = -1, .before = -1 };
     int err = take_listen_fds(handover);
 
     return err != 0 ? err : take_table(handover);

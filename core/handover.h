@@ -8,6 +8,7 @@
 /* Environment variables between a server and the one that replaces it. */
 #define HANDOVER_SOCKETS "ENCHUFE_HANDOVER" /* the descriptor of a memory file with the table */
 #define HANDOVER_READY "ENCHUFE_READY"      /* the descriptor of a pipe to the old server */
+#define HANDOVER_BEFORE "ENCHUFE_BEFORE"    /* the old server's process */
 
 /* What is said on the pipe when the new server serves, before the list of sockets that it does not want;
  * anything else is why it does not. The end without the word: it failed. */
@@ -17,6 +18,7 @@ struct handover {
     struct sockets sockets; /* what was handed over; each has one user, the handover itself */
     int control;            /* the control socket; -1: none */
     int ready;              /* where to tell the old server; -1: there is none */
+    pid_t before;           /* the old server; -1: there is none, or it did not say */
 };
 
 /* Takes what the environment says, and takes it out of the environment. What cannot be used is told in

@@ -326,10 +326,24 @@ static void forget(int fd)
         close(fd);
 }
 
+static bool names_file(const char *target)
+{
+    return target != NULL && strcmp(target, "syslog") != 0;
+}
+
+int log_sink_check(const char *target)
+{
+    int fd = names_file(target) ? log_sink_open_file(target) : STDERR_FILENO;
+
+    if (fd >= 0)
+        forget(fd);
+    return fd < 0 ? fd : 0;
+}
+
 int log_sink_open(const char *target)
 {
     enum kind kind = KIND_FILE;
-    bool is_file = target != NULL && strcmp(target, "syslog") != 0;
+    bool is_file = names_file(target);
     int fd = is_file          ? log_sink_open_file(target)
              : target == NULL ? open_stderr(&kind)
                               : open_syslog();

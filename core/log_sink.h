@@ -13,6 +13,10 @@
 int log_sink_open(const char *target);
 void log_sink_close(void);
 
+/* Whether log_sink_open() would find a file that it can open, which is made if it is not there. Returns 0 or
+ * -errno. */
+int log_sink_check(const char *target);
+
 /* Opens the file of a log that was moved away, for log_sink_take() here and in the workers. Returns the
  * descriptor, which is the caller's, or -errno. */
 int log_sink_open_file(const char *path);

@@ -169,7 +169,7 @@ static int run(const char *file, const struct arguments *arguments)
     load(&generation, file, arguments, &report);
     rlim_t before = raise_descriptor_limit(&limit);
     /* Bound also where something is wrong already, so that one run tells everything. */
-    generation_bind(&generation, &handover.sockets, &report);
+    generation_bind(&generation, &(struct sockets_before){ .serving = &handover.sockets }, &report);
     if (generation.config != NULL && report.count == 0)
         open_log(generation.config, &report);
     if (report.count == 0) {

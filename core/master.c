@@ -7,6 +7,7 @@
 #include "log.h"
 #include "log_sink.h"
 #include "notify.h"
+#include "predecessor.h"
 #include "rollover.h"
 #include "upgrade.h"
 #include "watch.h"
@@ -29,11 +30,12 @@ struct master {
     struct watch *watch;     /* NULL: nobody asked for it */
     struct upgrade upgrade;
     struct reload_waiter *upgrade_waiter;
+    struct predecessor predecessor;
     struct loop_source signals;
     struct timer log_check;
-    const char *log; /* as server_config.log says */
-    bool up;         /* a generation has served */
-    bool replaced;   /* by another server */
+    char *log;     /* as server_config.log says */
+    bool up;       /* a generation has served */
+    bool replaced; /* by another server */
     bool leaving;
     int status; /* the exit status */
 };
@@ -74,40 +76,58 @@ static void rollover_is_handed_over(void *context)
     answer_upgrade(context, true, "the new server serves\n");
 }
 
-/* One change at a time: each of them decides about the same sockets. */
-static const char *why_not_upgrade(const struct master *master)
+/* One change at a time: each of them decides about the same sockets. And no third server: those that drain
+ * would pile up. Returns whether one may begin, or says why not. */
+static bool may_upgrade(const struct master *master, char *why, size_t size)
 {
-    if (master->leaving)
-        return "the server is leaving";
-    if (!master->up)
-        return "the server is not up yet";
-    if (master->upgrade.pid != 0)
-        return "an upgrade is under way";
-    return rollover_is_reloading(master->rollover) ? "a reload is under way" : NULL;
+    pid_t before = master->predecessor.pid;
+    const char *wrong = master->leaving                           ? "the server is leaving"
+                        : !master->up                             ? "the server is not up yet"
+                        : master->upgrade.pid != 0                ? "an upgrade is under way"
+                        : rollover_is_reloading(master->rollover) ? "a reload is under way"
+                                                                  : NULL;
+
+    if (wrong != NULL)
+        snprintf(why, size, "%s", wrong);
+    else if (before != 0)
+        snprintf(
+            why, size,
+            "the server before, pid %d, still drains; upgrade when it has gone (`kill -INT %d` "
+            "ends it with its connections)",
+            (int)before, (int)before);
+    return wrong == NULL && before == 0;
+}
+
+/* Returns 0 or -errno. */
+static int begin_upgrade(struct master *master)
+{
+    const struct generation *serving = rollover_serving(master->rollover);
+
+    /* First, so that no socket of a reload that waits is in the new server's way. */
+    rollover_hold(master->rollover, true);
+    int err = upgrade_begin(&master->upgrade, &serving->sockets, serving->config,
+                            control_fd(master->control));
+    if (err != 0)
+        rollover_hold(master->rollover, false);
+    return err;
 }
 
 static void upgrade(void *context, struct reload_waiter *waiter)
 {
     struct master *master = context;
-    const struct generation *serving = rollover_serving(master->rollover);
-    const char *wrong = why_not_upgrade(master);
-    int err;
+    char why[256];
+    int err = 0;
 
-    if (wrong == NULL && (err = upgrade_begin(&master->upgrade, &serving->sockets, serving->config,
-                                              control_fd(master->control))) != 0)
-        wrong = strerror(-err);
-    if (wrong == NULL) {
+    if (may_upgrade(master, why, sizeof why - 1) && (err = begin_upgrade(master)) == 0) {
         log_event(ENCHUFE_LOG_INFO, "upgrading", LOG_STR("program", master->setup->program));
-        rollover_hold(master->rollover, true);
         master->upgrade_waiter = waiter;
         return;
     }
-    log_event(ENCHUFE_LOG_ERROR, "no upgrade", LOG_STR("error", wrong));
-    if (waiter != NULL) {
-        char line[128];
-        snprintf(line, sizeof line, "%s\n", wrong);
-        waiter->done(waiter, false, line);
-    }
+    if (err != 0)
+        snprintf(why, sizeof why - 1, "%s", strerror(-err));
+    log_event(ENCHUFE_LOG_ERROR, "no upgrade", LOG_STR("error", why));
+    if (waiter != NULL)
+        waiter->done(waiter, false, strcat(why, "\n"));
 }
 
 static void forget_upgrade(void *context, struct reload_waiter *waiter)
@@ -153,6 +173,27 @@ static void reopen_log(struct master *master)
     log_sink_take(fd);
     rollover_send_log(master->rollover, fd);
     close(fd);
+}
+
+/* The log goes on where the configuration says; workers that run already stay where they are. Returns 0 or
+ * -errno. */
+static int take_log(struct master *master, const char *log)
+{
+    if (log != NULL && master->log != NULL ? strcmp(log, master->log) == 0 : log == master->log)
+        return 0;
+    char *copy = log != NULL ? strdup(log) : NULL;
+    if (log != NULL && copy == NULL)
+        return -ENOMEM;
+    log_event(ENCHUFE_LOG_INFO, "the log goes on elsewhere",
+              LOG_STR("path", log != NULL ? log : "stderr"));
+    int err = log_sink_open(log);
+    if (err != 0) {
+        free(copy);
+        return err;
+    }
+    free(master->log);
+    master->log = copy;
+    return 0;
 }
 
 static void check_log(struct timer *timer)
@@ -218,6 +259,34 @@ static void reload_begins(void *context)
     notify_reloading();
 }
 
+/* The control socket cannot move: who talks to it would not find it. */
+static void note_control(const struct master *master, const struct server_config *server,
+                         struct report *notes)
+{
+    const char *is = control_path(master->control);
+    const char *wanted = server->control != NULL ? server->control : control_default_path();
+
+    if (is != NULL && strcmp(is, wanted) != 0)
+        report_add(notes, &server->control_place,
+                   "the control socket stays at %s until the server is started again", is);
+    else if (is == NULL && server->control != NULL)
+        report_add(notes, &server->control_place,
+                   "there is no control socket until the server is started again");
+}
+
+static void generation_starts(void *context, const struct generation *generation,
+                              struct report *errors, struct report *notes)
+{
+    struct master *master = context;
+    const struct server_config *server = &generation->config->server;
+    int err = take_log(master, server->log);
+
+    if (err != 0)
+        report_add(errors, &server->log_place, "cannot open %s: %s",
+                   server->log != NULL ? server->log : "stderr", strerror(-err));
+    note_control(master, server, notes);
+}
+
 static void files_changed(void *context)
 {
     struct master *master = context;
@@ -229,7 +298,12 @@ static void generation_serves(void *context, const struct generation *generation
 {
     struct master *master = context;
     bool wanted = generation->config->server.watch;
+    /* Where a reload failed, back to where it was. */
+    int err = take_log(master, generation->config->server.log);
 
+    if (err != 0)
+        log_event(ENCHUFE_LOG_WARNING, "cannot go back to the log",
+                  LOG_STR("error", strerror(-err)));
     if (wanted && master->watch == NULL)
         master->watch = watch_create(master->loop, files_changed, master);
     if (wanted && master->watch == NULL)
@@ -242,6 +316,7 @@ static void generation_serves(void *context, const struct generation *generation
     }
     if (!master->up) {
         master->up = true;
+        predecessor_drains(&master->predecessor);
         handover_end(master->setup->handover, true);
         control_take(master->control);
     }
@@ -272,6 +347,7 @@ static void process_is_forked(void *context)
     control_forked(master->control);
     handover_forked(master->setup->handover, &rollover_serving(master->rollover)->sockets);
     watch_forked(master->watch);
+    predecessor_forked(&master->predecessor);
     close(master->signals.fd);
 }
 
@@ -281,26 +357,29 @@ static int run_workers(struct master *master, struct generation *generation)
                                           .file = master->setup->file,
                                           .plugin_dir = master->setup->plugin_dir,
                                           .reloading = reload_begins,
+                                          .starting = generation_starts,
                                           .serving = generation_serves,
                                           .failed = rollover_has_failed,
                                           .gone = rollover_is_gone,
                                           .handed_over = rollover_is_handed_over,
                                           .forked = process_is_forked,
                                           .context = master };
-    const struct control_orders orders = {
-        .stop = leave, .upgrade = upgrade, .forget_upgrade = forget_upgrade, .context = master
-    };
+    const struct control_orders orders = { .stop = leave,
+                                           .upgrade = upgrade,
+                                           .forget_upgrade = forget_upgrade,
+                                           .context = master,
+                                           .predecessor = &master->predecessor };
     const char *path = generation->config->server.control;
     const char *log = generation->config->server.log;
-    char *log_path = log != NULL ? strdup(log) : NULL;
 
-    master->log = log_path;
+    master->log = log != NULL ? strdup(log) : NULL;
     master->control = control_open(path, master->setup->handover->control, master->loop, &orders);
     master->upgrade = (struct upgrade){ .loop = master->loop,
                                         .program = master->setup->program,
                                         .argv = master->setup->argv,
                                         .done = upgraded,
                                         .context = master };
+    predecessor_watch(&master->predecessor, master->loop, master->setup->handover->before);
     int err = path != NULL && master->control == NULL
                   ? -EADDRINUSE
                   : loop_watch(master->loop, &master->signals, EPOLLIN);
@@ -317,11 +396,12 @@ static int run_workers(struct master *master, struct generation *generation)
     }
     notify_watchdog_stop(master->loop);
     upgrade_abandon(&master->upgrade);
+    predecessor_end(&master->predecessor);
     watch_free(master->watch);
     control_close(master->control);
     if (master->rollover != NULL)
         rollover_free(master->rollover);
-    free(log_path);
+    free(master->log);
     return err;
 }
 

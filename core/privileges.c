@@ -1,67 +1,47 @@
 /* Looking up and becoming the user of the workers. */
 #include "privileges.h"
+#include "names.h"
 #include <errno.h>
 #include <grp.h>
-#include <pwd.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-static bool as_number(const char *text, unsigned long *number)
+/* `what` is user or group, and `list` what lists those there are. */
+static int find(enum name_kind kind, const char *key, const char *what, const char *list,
+                const struct place *place, struct name *name, struct report *report)
 {
-    char *end;
-
-    errno = 0;
-    *number = strtoul(text, &end, 10);
-    return errno == 0 && *text >= '0' && *text <= '9' && *end == '\0' && *number < UINT32_MAX;
-}
-
-static int find_user(const char *name, struct identity *identity)
-{
-    unsigned long number;
-    const struct passwd *entry = getpwnam(name);
-
-    if (entry == NULL && as_number(name, &number))
-        entry = getpwuid((uid_t)number);
-    if (entry != NULL) {
-        identity->uid = entry->pw_uid;
-        identity->gid = entry->pw_gid;
-        identity->user = name;
+    names_look_up(kind, key, name);
+    if (name->found)
         return 0;
-    }
-    return -EINVAL;
-}
-
-static int find_group(const char *name, struct identity *identity)
-{
-    unsigned long number;
-    const struct group *entry = getgrnam(name);
-
-    if (entry != NULL)
-        identity->gid = entry->gr_gid;
-    else if (as_number(name, &number))
-        identity->gid = (gid_t)number;
+    if (name->silent)
+        report_add(report, place, "cannot look up %s \"%s\": %s", what, key, name->wrong);
     else
-        return -EINVAL;
-    return 0;
+        report_add(report, place, "unknown %s \"%s\"; `getent %s` lists those there are", what, key,
+                   list);
+    return -EINVAL;
 }
 
 int privileges_find(const struct config *config, struct identity *identity, struct report *report)
 {
     const struct server_config *server = &config->server;
+    struct name name;
+
     *identity = (struct identity){ .uid = getuid(), .gid = getgid() };
     if (server->user == NULL && server->group == NULL)
         return 0;
     identity->change = true;
-    if (server->user != NULL && find_user(server->user, identity) != 0) {
-        report_add(report, &server->user_place,
-                   "unknown user \"%s\"; `getent passwd` lists those there are", server->user);
-        return -EINVAL;
+    if (server->user != NULL) {
+        if (find(NAME_USER, server->user, "user", "passwd", &server->user_place, &name, report) !=
+            0)
+            return -EINVAL;
+        identity->uid = name.uid;
+        identity->gid = name.gid;
+        identity->user = server->user;
     }
-    if (server->group != NULL && find_group(server->group, identity) != 0) {
-        report_add(report, &server->group_place,
-                   "unknown group \"%s\"; `getent group` lists those there are", server->group);
-        return -EINVAL;
+    if (server->group != NULL) {
+        if (find(NAME_GROUP, server->group, "group", "group", &server->group_place, &name,
+                 report) != 0)
+            return -EINVAL;
+        identity->gid = name.gid;
     }
     if (geteuid() != 0 && (identity->uid != geteuid() || identity->gid != getegid())) {
         report_add(report, server->user != NULL ? &server->user_place : &server->group_place,

@@ -3,26 +3,28 @@
 #include "container.h"
 #include "history.h"
 #include "log.h"
-#include "probe.h"
+#include "trial.h"
+#include "waiters.h"
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
-/* A generation with its workers. */
+/* A generation, with its workers from when it comes up, and who waits for it. */
 struct era {
     struct rollover *rollover;
     struct generation generation;
-    struct supervisor *supervisor;
+    struct supervisor *supervisor; /* NULL: it has no workers yet */
     uint64_t started_at;
+    struct report report; /* what is wrong with it */
+    struct report notes;  /* what of it takes a restart */
+    struct reload_waiter *waiters;
 };
 
 struct rollover {
     struct rollover_setup setup;
-    struct era *serving; /* the first one already as it comes up */
-    struct era *next;    /* comes up */
+    struct era *serving;   /* the first one already as it comes up */
+    struct era *candidate; /* is read and probed */
+    struct era *next;      /* was found right: waits until none drains, and comes up */
     struct era *draining;
     unsigned last_number;
     bool wanted;  /* a reload is due when nothing is in its way */
@@ -30,73 +32,77 @@ struct rollover {
     bool held;    /* an upgrade is under way: none begins */
     bool given;   /* to another server: the sockets are not ours to shut */
     bool leaving;
-    struct loop_task begin; /* the reload that is wanted */
-    /* of the reload under way */
-    pid_t probe;
-    struct loop_source probe_source;
-    struct report report;
-    struct reload_waiter *waiters; /* for it */
-    struct reload_waiter *later;   /* for the one after it */
+    struct loop_task begin;      /* the reload that is wanted */
+    struct reload_waiter *later; /* who waits for that */
+    struct trial trial;          /* the candidate's */
     struct history history;
 };
 
-static bool under_way(const struct rollover *rollover)
+/* Never more than two generations have workers. */
+static bool waits(const struct rollover *rollover)
 {
-    return rollover->next != NULL;
+    return rollover->next != NULL && rollover->next->supervisor == NULL;
+}
+
+static bool comes_up(const struct rollover *rollover)
+{
+    return rollover->next != NULL && rollover->next->supervisor != NULL;
 }
 
 static void end_era(struct rollover *rollover, struct era **place)
 {
     struct era *era = *place;
+    /* One that never came up has no past. */
+    bool served = place == &rollover->serving || place == &rollover->draining;
 
     *place = NULL;
     supervisor_free(era->supervisor);
-    /* One that never came up has no past. */
-    if (place != &rollover->next && era->generation.counters != NULL)
+    if (served && era->generation.counters != NULL)
         history_add(&rollover->history, &era->generation);
     generation_free(&era->generation);
+    report_free(&era->report);
+    report_free(&era->notes);
     free(era);
 }
 
 /* ---- how a reload ends ---- */
 
-static void answer(struct rollover *rollover, bool good, const char *text)
-{
-    struct reload_waiter *waiter = rollover->waiters;
-
-    rollover->waiters = NULL;
-    while (waiter != NULL) {
-        struct reload_waiter *next = waiter->next;
-        waiter->done(waiter, good, text);
-        waiter = next;
-    }
-}
+static void start_next(struct rollover *rollover);
 
 /* The next reload may begin. */
 static void go_on(struct rollover *rollover)
 {
+    start_next(rollover);
     if (rollover->wanted && !rollover->leaving)
         loop_defer(rollover->setup.loop, &rollover->begin);
 }
 
-static void reload_failed(struct rollover *rollover)
+/* The text, and a line for each of the report. */
+static void answer(struct era *era, bool good, const char *text, struct report *report)
 {
-    char *text = NULL;
+    char *whole = NULL;
     size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
+    FILE *out = open_memstream(&whole, &size);
 
     if (out != NULL) {
-        report_print(&rollover->report, out);
+        fputs(text, out);
+        report_print(report, out);
         fclose(out);
     }
-    for (size_t i = 0; i < rollover->report.count; i++)
-        log_event(ENCHUFE_LOG_ERROR, "reload failed",
-                  LOG_STR("error", rollover->report.lines[i].text));
-    report_free(&rollover->report);
-    answer(rollover, false, text != NULL ? text : "no memory\n");
-    free(text);
-    end_era(rollover, &rollover->next);
+    waiters_answer(&era->waiters, good, whole != NULL ? whole : "no memory\n");
+    free(whole);
+}
+
+static void reload_failed(struct rollover *rollover, struct era **place)
+{
+    struct era *era = *place;
+
+    /* First, because what is logged goes where the generation that serves wants it. */
     rollover->setup.serving(rollover->setup.context, &rollover->serving->generation);
+    for (size_t i = 0; i < era->report.count; i++)
+        log_event(ENCHUFE_LOG_ERROR, "reload failed", LOG_STR("error", era->report.lines[i].text));
+    answer(era, false, "", &era->report);
+    end_era(rollover, place);
     go_on(rollover);
 }
 
@@ -108,12 +114,12 @@ static void era_prepared(void *context)
     struct rollover *rollover = era->rollover;
 
     /* The point of no return: from here on the sockets are the new generation's as well. */
-    if (sockets_open(&era->generation.sockets, era->generation.config, &rollover->report) == 0) {
+    if (sockets_open(&era->generation.sockets, era->generation.config, &era->report) == 0) {
         supervisor_accept(era->supervisor);
     } else if (era == rollover->next) {
         supervisor_leave(era->supervisor, true);
     } else {
-        report_print(&rollover->report, stderr);
+        report_print(&era->report, stderr);
         rollover->setup.failed(rollover->setup.context);
     }
 }
@@ -135,10 +141,12 @@ static void era_ready(void *context)
     rollover->next = NULL;
     log_setup(era->generation.config->server.log_level,
               (enum log_format)era->generation.config->server.log_format);
+    for (size_t i = 0; i < era->notes.count; i++)
+        log_event(ENCHUFE_LOG_WARNING, "not reloaded", LOG_STR("what", era->notes.lines[i].text));
     sockets_retire(&rollover->draining->generation.sockets, false);
     supervisor_leave(rollover->draining->supervisor, false);
-    report_free(&rollover->report);
     rollover->setup.serving(rollover->setup.context, &era->generation);
+    go_on(rollover);
 }
 
 /* Told only now: whoever connects after the answer gets the new generation, and never the old one. */
@@ -146,15 +154,16 @@ static void era_deaf(void *context)
 {
     const struct era *era = context;
     struct rollover *rollover = era->rollover;
+    struct era *serving = rollover->serving;
     char text[64];
 
-    if (rollover->given && era == rollover->serving)
+    if (rollover->given && era == serving)
         rollover->setup.handed_over(rollover->setup.context);
     /* Leaving, the one that serves may be gone by now. */
     if (era != rollover->draining || rollover->leaving)
         return;
-    snprintf(text, sizeof text, "generation %u serves\n", rollover->serving->generation.number);
-    answer(rollover, true, text);
+    snprintf(text, sizeof text, "generation %u serves\n", serving->generation.number);
+    answer(serving, true, text, &serving->notes);
 }
 
 static void era_failed(void *context, const char *text)
@@ -166,7 +175,7 @@ static void era_failed(void *context, const char *text)
         rollover->setup.failed(rollover->setup.context);
         return;
     }
-    report_add(&rollover->report, NULL, "the new workers do not start: %s", text);
+    report_add(&era->report, NULL, "the new workers do not start: %s", text);
     supervisor_leave(era->supervisor, true);
 }
 
@@ -176,7 +185,7 @@ static void era_gone(void *context)
     struct rollover *rollover = era->rollover;
 
     if (era == rollover->next && !rollover->leaving) {
-        reload_failed(rollover);
+        reload_failed(rollover, &rollover->next);
         return;
     }
     if (era != rollover->next)
@@ -228,24 +237,59 @@ static int start_era(struct era *era)
 
 /* ---- a reload ---- */
 
-static void probed(struct loop_source *source, uint32_t events)
+/* When its turn has come. While a candidate is on trial its verdict comes first, as it may take the place. */
+static void start_next(struct rollover *rollover)
 {
-    struct rollover *rollover = CONTAINER_OF(source, struct rollover, probe_source);
     struct era *next = rollover->next;
 
-    (void)events;
-    loop_watch(rollover->setup.loop, source, 0);
-    if (!probe_continue(rollover->probe, source->fd, &rollover->report)) {
-        loop_watch(rollover->setup.loop, source, EPOLLIN);
+    if (!waits(rollover) || rollover->draining != NULL || rollover->candidate != NULL)
+        return;
+    if (generation_bind_late(&next->generation, &next->report) == 0)
+        rollover->setup.starting(rollover->setup.context, &next->generation, &next->report,
+                                 &next->notes);
+    if (next->report.count == 0 && start_era(next) != 0)
+        report_add(&next->report, NULL, "no memory for the new workers");
+    if (next->report.count != 0)
+        reload_failed(rollover, &rollover->next);
+}
+
+/* What waited ends: the file is read anew, and its waiters get what that comes to. */
+static void supersede(struct rollover *rollover, struct reload_waiter **waiters)
+{
+    waiters_append(waiters, &rollover->next->waiters);
+    end_era(rollover, &rollover->next);
+}
+
+static void tried(void *context)
+{
+    struct rollover *rollover = context;
+    struct era *era = rollover->candidate;
+    const struct sockets_before before = {
+        .serving = &rollover->serving->generation.sockets,
+        .waiting = rollover->next != NULL ? &rollover->next->generation.sockets : NULL,
+        .draining = rollover->draining != NULL ? &rollover->draining->generation.sockets : NULL
+    };
+
+    /* Bound also where something is wrong already, so that one go tells everything. */
+    generation_bind(&era->generation, &before, &era->report);
+    generation_check_log(&era->generation, &era->report);
+    if (era->report.count != 0) {
+        reload_failed(rollover, &rollover->candidate);
         return;
     }
-    rollover->probe = 0;
-    /* Bound also where something is wrong already, so that one go tells everything. */
-    generation_bind(&next->generation, &rollover->serving->generation.sockets, &rollover->report);
-    if (rollover->report.count == 0 && start_era(next) != 0)
-        report_add(&rollover->report, NULL, "no memory for the new workers");
-    if (rollover->report.count != 0)
-        reload_failed(rollover);
+    if (rollover->next != NULL) {
+        log_event(ENCHUFE_LOG_INFO, "a newer reload takes the place of one that waits",
+                  LOG_NUM("generation", rollover->next->generation.number));
+        supersede(rollover, &era->waiters);
+    }
+    rollover->next = era;
+    rollover->candidate = NULL;
+    era->started_at = clock_ms();
+    if (rollover->draining != NULL)
+        log_event(ENCHUFE_LOG_INFO, "reload waits until the last generation has drained",
+                  LOG_NUM("generation", era->generation.number),
+                  LOG_NUM("draining", rollover->draining->generation.number));
+    go_on(rollover);
 }
 
 static void begin(struct loop_task *task)
@@ -253,46 +297,23 @@ static void begin(struct loop_task *task)
     struct rollover *rollover = CONTAINER_OF(task, struct rollover, begin);
     struct era *era;
 
-    if (rollover->leaving || rollover->held || !rollover->started || under_way(rollover) ||
-        rollover->draining != NULL)
+    if (rollover->leaving || rollover->held || !rollover->started || rollover->candidate != NULL ||
+        comes_up(rollover))
         return; /* again when that is over */
     rollover->wanted = false;
-    rollover->waiters = rollover->later;
-    rollover->later = NULL;
     era = calloc(1, sizeof *era);
     if (era == NULL) {
-        answer(rollover, false, "no memory\n");
+        waiters_answer(&rollover->later, false, "no memory\n");
         return;
     }
     era->rollover = rollover;
-    rollover->next = era;
-    generation_read(&era->generation, rollover->setup.file, rollover->setup.plugin_dir,
-                    &rollover->report);
+    waiters_append(&era->waiters, &rollover->later);
     era->generation.number = ++rollover->last_number;
+    rollover->candidate = era;
     rollover->setup.reloading(rollover->setup.context);
     log_event(ENCHUFE_LOG_INFO, "reloading", LOG_STR("file", rollover->setup.file),
               LOG_NUM("generation", era->generation.number));
-    if (era->generation.files != NULL)
-        rollover->probe = probe_begin(era->generation.config, era->generation.files,
-                                      &era->generation.identity, &rollover->probe_source.fd);
-    if (era->generation.files == NULL || rollover->probe < 0 ||
-        loop_watch(rollover->setup.loop, &rollover->probe_source, EPOLLIN) != 0) {
-        report_add(&rollover->report, NULL, "cannot probe the plugins");
-        reload_failed(rollover);
-    }
-}
-
-/* A reload that has no workers yet is over at once. */
-static void abandon(struct rollover *rollover)
-{
-    if (rollover->next == NULL || rollover->next->supervisor != NULL)
-        return;
-    if (rollover->probe > 0) {
-        loop_watch(rollover->setup.loop, &rollover->probe_source, 0);
-        probe_abandon(rollover->probe, rollover->probe_source.fd);
-        rollover->probe = 0;
-    }
-    end_era(rollover, &rollover->next);
+    trial_begin(&rollover->trial, &era->generation, &era->report);
 }
 
 void rollover_reload(struct rollover *rollover, struct reload_waiter *waiter)
@@ -307,9 +328,6 @@ void rollover_reload(struct rollover *rollover, struct reload_waiter *waiter)
         rollover->later = waiter;
     }
     rollover->wanted = true;
-    if (rollover->draining != NULL)
-        log_event(ENCHUFE_LOG_INFO, "reload waits until the last generation has drained",
-                  LOG_NUM("generation", rollover->draining->generation.number));
     if (rollover->held)
         log_event(ENCHUFE_LOG_INFO, "reload waits until the upgrade is over");
     go_on(rollover);
@@ -317,35 +335,39 @@ void rollover_reload(struct rollover *rollover, struct reload_waiter *waiter)
 
 void rollover_forget(struct rollover *rollover, struct reload_waiter *waiter)
 {
-    struct reload_waiter **lists[] = { &rollover->waiters, &rollover->later };
+    struct era *all[] = { rollover->serving, rollover->candidate, rollover->next };
+    bool found = waiters_forget(&rollover->later, waiter);
 
-    for (size_t i = 0; i < 2; i++)
-        for (struct reload_waiter **link = lists[i]; *link != NULL; link = &(*link)->next)
-            if (*link == waiter) {
-                *link = waiter->next;
-                return;
-            }
+    for (size_t i = 0; i < sizeof all / sizeof *all && !found; i++)
+        found = all[i] != NULL && waiters_forget(&all[i]->waiters, waiter);
 }
 
 /* ---- the rest ---- */
 
-static void refuse_waiters(struct rollover *rollover, const char *text)
+/* From here on there are no reloads; what has no workers yet is over at once. */
+static void end_reloads(struct rollover *rollover, const char *text)
 {
+    struct era *all[] = { rollover->serving, rollover->candidate, rollover->next };
+
     rollover->leaving = true;
-    answer(rollover, false, text);
-    rollover->waiters = rollover->later;
-    rollover->later = NULL;
-    answer(rollover, false, text);
+    waiters_answer(&rollover->later, false, text);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i] != NULL)
+            waiters_answer(&all[i]->waiters, false, text);
+    trial_abandon(&rollover->trial);
+    if (rollover->candidate != NULL)
+        end_era(rollover, &rollover->candidate);
+    if (waits(rollover))
+        end_era(rollover, &rollover->next);
 }
 
 void rollover_leave(struct rollover *rollover, bool at_once)
 {
-    abandon(rollover);
+    end_reloads(rollover, "the server is leaving\n");
     struct era *all[] = { rollover->serving, rollover->next, rollover->draining };
 
-    refuse_waiters(rollover, "the server is leaving\n");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        if (all[i] == NULL || all[i]->supervisor == NULL)
+        if (all[i] == NULL)
             continue;
         if (!rollover->given)
             sockets_retire(&all[i]->generation.sockets, true);
@@ -356,12 +378,18 @@ void rollover_leave(struct rollover *rollover, bool at_once)
 
 bool rollover_is_reloading(const struct rollover *rollover)
 {
-    return under_way(rollover);
+    return rollover->candidate != NULL || comes_up(rollover);
 }
 
 void rollover_hold(struct rollover *rollover, bool hold)
 {
     rollover->held = hold;
+    /* Its sockets are in the way of the other server, which reads the same file. */
+    if (hold && waits(rollover)) {
+        log_event(ENCHUFE_LOG_INFO, "reload waits until the upgrade is over");
+        supersede(rollover, &rollover->later);
+        rollover->wanted = true;
+    }
     go_on(rollover);
 }
 
@@ -370,7 +398,7 @@ bool rollover_hand_over(struct rollover *rollover, const char *unwanted)
     struct sockets *sockets = &rollover->serving->generation.sockets;
 
     rollover->given = true;
-    refuse_waiters(rollover, "a new server has taken over, and reloads\n");
+    end_reloads(rollover, "a new server has taken over, and reloads\n");
     sockets_retire_list(sockets, unwanted);
     sockets_give(sockets);
     supervisor_leave(rollover->serving->supervisor, false);
@@ -409,16 +437,17 @@ void rollover_each(const struct rollover *rollover,
                    void (*see)(void *context, const struct generation_view *view), void *context)
 {
     const struct era *all[] = { rollover->serving, rollover->draining, rollover->next };
-    static const char *const states[] = { "serving", "draining", "starting" };
+    static const char *const states[] = { "serving", "draining", "starting", "waiting" };
     uint64_t now = clock_ms();
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        if (all[i] == NULL || all[i]->supervisor == NULL)
+        if (all[i] == NULL)
             continue;
-        uint64_t deadline = supervisor_deadline(all[i]->supervisor);
+        uint64_t deadline =
+            all[i]->supervisor != NULL ? supervisor_deadline(all[i]->supervisor) : 0;
         struct generation_view view = { .generation = &all[i]->generation,
                                         .supervisor = all[i]->supervisor,
-                                        .state = states[i],
+                                        .state = states[all[i]->supervisor != NULL ? i : 3],
                                         .age_ms = now - all[i]->started_at,
                                         .left_ms = deadline == 0    ? -1
                                                    : deadline > now ? (int64_t)(deadline - now)
@@ -440,7 +469,11 @@ struct rollover *rollover_start(const struct rollover_setup *setup, struct gener
     }
     rollover->setup = *setup;
     rollover->begin.run = begin;
-    rollover->probe_source = (struct loop_source){ .fd = -1, .ready = probed };
+    rollover->trial = (struct trial){ .loop = setup->loop,
+                                      .file = setup->file,
+                                      .plugin_dir = setup->plugin_dir,
+                                      .done = tried,
+                                      .context = rollover };
     rollover->last_number = 1;
     rollover->serving = era;
     era->rollover = rollover;
@@ -455,12 +488,13 @@ struct rollover *rollover_start(const struct rollover_setup *setup, struct gener
 
 void rollover_free(struct rollover *rollover)
 {
-    struct era **all[] = { &rollover->serving, &rollover->next, &rollover->draining };
+    struct era **all[] = { &rollover->serving, &rollover->candidate, &rollover->next,
+                           &rollover->draining };
 
+    trial_abandon(&rollover->trial);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (*all[i] != NULL)
             end_era(rollover, all[i]);
     history_free(&rollover->history);
-    report_free(&rollover->report);
     free(rollover);
 }

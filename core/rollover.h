@@ -1,30 +1,30 @@
 /* How one generation follows another: the one that serves, the one that comes up, the one that drains.
  *
- * A reload reads the file, probes the plugins, and starts the workers of a next generation; when all are
- * prepared the sockets are handed over and the one before drains. Whatever fails on the way, the one that
- * serves goes on undisturbed. Never more than two generations have workers: a reload waits until the one
- * that drains has gone, which is at most its drain_timeout, and reloads that come meanwhile are joined. */
+ * A reload reads the file, probes the plugins and binds the sockets at once, whatever else goes on, so that
+ * an error is told at once. Then it starts the workers of a next generation; when all are prepared the
+ * sockets are handed over and the one before drains. Whatever fails on the way, the one that serves goes on
+ * undisturbed. Never more than two generations have workers: one that was found right waits until the one
+ * that drains has gone, which is at most its drain_timeout. A reload that comes meanwhile takes its place,
+ * with those who wait for it, if it is right too. Those that come while one is read, or comes up, are joined
+ * and read after that. */
 #ifndef ROLLOVER_H
 #define ROLLOVER_H
 
 #include "supervisor.h"
+#include "waiters.h"
 
 struct rollover;
-
-/* Somebody who waits for a reload; owned by the caller until done is called, once. */
-struct reload_waiter {
-    struct reload_waiter *next;
-    /* text: `generation 2 serves`, or every error, a line each. */
-    void (*done)(struct reload_waiter *waiter, bool good, const char *text);
-};
 
 struct rollover_setup {
     struct loop *loop;
     const char *file;       /* what a reload reads; borrowed */
     const char *plugin_dir; /* of the command line, or NULL; borrowed */
-    /* Told with context: a reload begins; a generation serves (the first, each that follows, and after a
+    /* Told with context: a reload begins; its workers are about to be started, and what forbids that, or
+     * takes a restart of the server, is to be added; a generation serves (the first, each that follows, and after a
      * reload that failed the one that goes on); the first failed to; all is over after leaving. */
     void (*reloading)(void *context);
+    void (*starting)(void *context, const struct generation *generation, struct report *errors,
+                     struct report *notes);
     void (*serving)(void *context, const struct generation *generation);
     void (*failed)(void *context);
     void (*gone)(void *context);
@@ -48,10 +48,11 @@ void rollover_forget(struct rollover *rollover, struct reload_waiter *waiter);
 /* Ends all generations; from then on reloads are refused. */
 void rollover_leave(struct rollover *rollover, bool at_once);
 
-/* Whether a reload is under way. */
+/* Whether a reload is under way; one that only waits for the generation that drains is not. */
 bool rollover_is_reloading(const struct rollover *rollover);
 
-/* While another server is started no reload begins: it would change the sockets that the other one got. */
+/* While another server is started no reload begins: it would change the sockets that the other one got. One
+ * that waits begins anew afterwards. */
 void rollover_hold(struct rollover *rollover, bool hold);
 
 /* Another server has the sockets now, but for the list of those that it does not want: the workers drain,
@@ -67,13 +68,13 @@ void rollover_send_log(struct rollover *rollover, int fd);
 /* The one that serves; NULL at the very end. */
 const struct generation *rollover_serving(const struct rollover *rollover);
 
-/* For the status: every generation with workers, the serving one first. */
+/* For the status: every generation with workers, the serving one first, and one that waits to have some. */
 struct generation_view {
     const struct generation *generation;
-    const struct supervisor *supervisor;
-    const char *state; /* `serving`, `draining`, `starting` */
-    uint64_t age_ms;   /* since it was started */
-    int64_t left_ms;   /* draining: until its end; -1: no limit */
+    const struct supervisor *supervisor; /* NULL: it waits */
+    const char *state;                   /* `serving`, `draining`, `starting`, `waiting` */
+    uint64_t age_ms;                     /* since it was started, or found right */
+    int64_t left_ms;                     /* draining: until its end; -1: no limit */
 };
 void rollover_each(const struct rollover *rollover,
                    void (*see)(void *context, const struct generation_view *view), void *context);

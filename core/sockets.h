@@ -18,7 +18,9 @@ struct listener {
     dev_t path_dev;
     ino_t path_ino;
     bool foreign; /* a service manager's, who keeps a copy: never shut, the queue is for the next */
-    unsigned users; /* generations */
+    bool late;    /* not bound yet: sockets_bind_late() does */
+    unsigned users;    /* generations, */
+    unsigned unopened; /* and how many of them still have to open it */
 };
 
 struct bound_endpoint {
@@ -35,14 +37,27 @@ struct sockets {
      * whoever drains it shuts it. */
     _Atomic unsigned char *gone;
     size_t gone_size;
+    bool unopened; /* between sockets_bind() and sockets_open() */
 };
 
-/* Finds the sockets of every endpoint of the configuration: those that `previous` (may be NULL) serves
- * already are taken over, the others are bound. Nothing new can connect yet. loops[i] is the number of
- * loops of service i. Every failure goes to report. Returns 0 or a negative errno; sockets_close() is
- * due in both cases. */
+/* What has sockets already when a generation looks for its own; each may be NULL. */
+struct sockets_before {
+    const struct sockets
+        *serving; /* taken over: the generation before, or what came from outside */
+    const struct sockets *waiting; /* taken over: of a generation that never opened, and ends now */
+    const struct sockets *draining; /* of one that is about to close them */
+};
+
+/* Finds the sockets of every endpoint of the configuration: those that there are already are taken over,
+ * the others are bound. Nothing new can connect yet. Those that clash with what waits or drains are left
+ * to sockets_bind_late(). loops[i] is the number of loops of service i. Every failure goes to report.
+ * Returns 0 or a negative errno; sockets_close() is due in both cases. */
 int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
-                 const struct sockets *previous, struct report *report);
+                 const struct sockets_before *before, struct report *report);
+
+/* Binds what sockets_bind() left, now that what waited or drained is gone; before sockets_open(). Every
+ * failure goes to report. Returns 0 or a negative errno. */
+int sockets_bind_late(struct sockets *sockets, const size_t *loops, struct report *report);
 
 /* Opens all for connections and datagrams: the moment from which a generation serves. Every failure goes
  * to report. Returns 0 or -EINVAL. */
@@ -66,10 +81,6 @@ void sockets_close_others(const struct sockets *sockets, const struct sockets *k
 
 /* Ends a generation's use: what nobody else uses is closed, and files of Unix sockets are removed. */
 void sockets_close(struct sockets *sockets);
-
-/* Removes the file of a Unix socket that nobody listens on any more. Returns NULL, or what is in the way:
- * a static text that goes on behind the path. */
-const char *sockets_clear_stale(const char *path);
 
 /* Datagrams that the system dropped for want of room in the sockets of a service. */
 uint64_t sockets_dropped(const struct sockets *sockets, size_t service);

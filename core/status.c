@@ -124,6 +124,11 @@ static void print_generation(void *context, const struct generation_view *view)
     FILE *out = ((struct view *)context)->out;
     char text[32];
 
+    if (view->supervisor == NULL) {
+        fprintf(out, "generation %u waiting, for %s, until the one before has drained\n",
+                view->generation->number, age(view->age_ms, text));
+        return;
+    }
     fprintf(out, "generation %u %s, up %s", view->generation->number, view->state,
             age(view->age_ms, text));
     if (view->left_ms >= 0)
@@ -194,12 +199,16 @@ static void find_serving(void *context, const struct generation_view *view)
         found->generation = view->generation;
 }
 
-void status_print(FILE *out, const struct rollover *rollover, uint64_t up_ms)
+void status_print(FILE *out, const struct rollover *rollover, const struct predecessor *predecessor,
+                  uint64_t up_ms)
 {
     struct view view = { .out = out, .rollover = rollover };
     char text[32];
 
     fprintf(out, "enchufe pid %d, up %s\n", (int)getpid(), age(up_ms, text));
+    if (predecessor->pid != 0)
+        fprintf(out, "the server before, pid %d, drains, for %s\n", (int)predecessor->pid,
+                age(clock_ms() - predecessor->since, text));
     rollover_each(rollover, print_generation, &view);
     rollover_each(rollover, find_serving, &view);
     if (view.generation == NULL)
@@ -256,7 +265,8 @@ static void json_generation(void *context, const struct generation_view *shown)
     else
         fputs("null", view->out);
     fputs(",\"workers\":[", view->out);
-    supervisor_each(shown->supervisor, json_worker, &inner);
+    if (shown->supervisor != NULL)
+        supervisor_each(shown->supervisor, json_worker, &inner);
     fputs("]}", view->out);
 }
 
@@ -302,11 +312,18 @@ static void json_service(FILE *out, const struct rollover *rollover,
     fputs("}}", out);
 }
 
-void status_print_json(FILE *out, const struct rollover *rollover, uint64_t up_ms)
+void status_print_json(FILE *out, const struct rollover *rollover,
+                       const struct predecessor *predecessor, uint64_t up_ms)
 {
     struct view view = { .out = out, .rollover = rollover, .first = true };
 
-    fprintf(out, "{\"pid\":%d,\"up\":%.3f,\"generations\":[", (int)getpid(), (double)up_ms / 1000);
+    fprintf(out, "{\"pid\":%d,\"up\":%.3f,\"predecessor\":", (int)getpid(), (double)up_ms / 1000);
+    if (predecessor->pid != 0)
+        fprintf(out, "{\"pid\":%d,\"draining\":%.3f}", (int)predecessor->pid,
+                (double)(clock_ms() - predecessor->since) / 1000);
+    else
+        fputs("null", out);
+    fputs(",\"generations\":[", out);
     rollover_each(rollover, json_generation, &view);
     fputs("],\"services\":[", out);
     rollover_each(rollover, find_serving, &view);

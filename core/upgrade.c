@@ -38,6 +38,7 @@ static _Noreturn void execute(const struct upgrade *upgrade, const struct socket
     fcntl(ready, F_SETFD, 0);
     set_number(HANDOVER_SOCKETS, table);
     set_number(HANDOVER_READY, ready);
+    set_number(HANDOVER_BEFORE, (int)getppid());
     notify_restore_environment(getpid());
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -147,8 +148,12 @@ int upgrade_begin(struct upgrade *upgrade, const struct sockets *sockets,
     upgrade->said_len = 0;
     upgrade->pipe = (struct loop_source){ .fd = ends[0], .ready = heard };
     upgrade->limit.fire = too_late;
-    loop_timer(upgrade->loop, &upgrade->limit, clock_ms() + LIMIT_MS);
-    return loop_watch(upgrade->loop, &upgrade->pipe, EPOLLIN);
+    err = loop_timer(upgrade->loop, &upgrade->limit, clock_ms() + LIMIT_MS);
+    if (err == 0)
+        err = loop_watch(upgrade->loop, &upgrade->pipe, EPOLLIN);
+    if (err != 0)
+        upgrade_abandon(upgrade);
+    return err;
 }
 
 void upgrade_abandon(struct upgrade *upgrade)

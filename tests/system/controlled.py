@@ -79,15 +79,28 @@ class Controlled(Server):
     def generations(self):
         return {g["state"]: g for g in self.status()["generations"]}
 
-    def wait_for_generation(self, number):
-        """Until that generation serves, alone."""
+    def with_workers(self):
+        """How many generations have workers."""
+        return sum(bool(g["workers"]) for g in self.status()["generations"])
+
+    def wait_for_generation(self, number=None):
+        """Until that generation, or whichever, serves alone."""
         def alone():
             generations = self.status()["generations"]
-            return [g["number"] for g in generations] == [number] and generations[0]
-        return wait_until(alone, f"generation {number} serves alone")
+            return (len(generations) == 1 and number in (None, generations[0]["number"]) and
+                    generations[0])
+        return wait_until(alone, f"generation {number or ''} serves alone")
+
+    def wait_for_waiting(self, number=None):
+        """Until that generation, or whichever, was found right and waits."""
+        def waiting():
+            found = self.generations().get("waiting")
+            return found if found and number in (None, found["number"]) else None
+        return wait_until(waiting, f"generation {number or ''} waits")
 
     def serving_pids(self):
-        return sorted(worker["pid"] for worker in self.generations()["serving"]["workers"])
+        """Of workers that run: one that waits for its next start has none."""
+        return sorted(w["pid"] for w in self.generations()["serving"]["workers"] if w["pid"])
 
     # As it is now, while endpoints() tells what the log of the start said.
 

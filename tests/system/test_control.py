@@ -115,9 +115,29 @@ def test_clients_that_go_away_while_they_wait_for_a_reload_are_forgotten():
             for _ in range(10):
                 with connect(server) as client:
                     client.send(b"reload\n")
-            server.wait_for_lines("reload waits until the last generation has drained", 10)
+            server.wait_for_waiting()
             assert server.status()["pid"] == server.pid
-        server.wait_for_generation(3)
+        assert server.wait_for_generation()["number"] > 2
+
+
+def test_those_that_wait_for_a_reload_leave_places_for_others_and_the_surplus_is_told():
+    with Controlled(service("echo"), {"drain_timeout": "none"}) as server:
+        with server.connect("echo") as held:
+            assert held.ask(b"hola", 4) == b"hola"
+            server.reload()
+            waiting, told = [], []
+            for _ in range(100):
+                client = connect(server)
+                client.send(b"reload\n")
+                waiting.append(client)
+                assert len(waiting) % 20 or server.status()["pid"] == server.pid
+            told = [client for client in waiting[32:] if client.receive_all().startswith(
+                b"failed\ntoo many wait for a reload already")]
+            assert len(told) == 100 - 32
+            assert "too many wait for a reload" in server.reload(status=1)
+            assert server.command("status").returncode == 0
+        for client in waiting[:32]:
+            assert b"ok\ngeneration" in client.receive_all()
 
 
 def test_only_the_servers_own_user_and_root_may_ask():

@@ -28,14 +28,28 @@ def refused(endpoint):
 
 # ---- that come up ----
 
+def upgrade_with_open_connections(server, count):
+    """Connections that are open before are unbroken after; then they end, and with them the old server."""
+    held = [Client(*socket_address(endpoint)) for endpoint in server.endpoints()
+            for _ in range(count) if not endpoint.startswith("udp")]
+    for client in held:
+        assert client.ask(b"before", 6) == b"before"
+    server.upgrade()
+    for client in held:
+        assert client.ask(b"after", 5) == b"after"
+        client.end()
+        assert client.receive_all() == b""
+        client.socket.close()
+
+
 @pytest.mark.soak
 def test_upgrades_under_load_lose_nothing():
     with Upgradable(ECHO) as server:
         endpoints = server.endpoints()
-        with Traffic(endpoints, hold=5) as traffic:
+        with Traffic(endpoints) as traffic:
             for _ in range(soak(3, 20)):
                 traffic.goes_on()
-                server.upgrade()
+                upgrade_with_open_connections(server, 5)
         assert server.endpoints() == endpoints
         server.those_before_have_left()
 
@@ -193,10 +207,10 @@ def test_the_number_of_loops_may_change(counts):
     def text(threads):
         return service("echo", listen=EVERYWHERE, threads=threads)
     with Upgradable(text(counts[0]), keys="threads = 4") as server:
-        with Traffic(server.endpoints(), hold=2) as traffic:
+        with Traffic(server.endpoints()) as traffic:
             for threads in counts[1:]:
                 server.configure(text(threads))
-                server.upgrade()
+                upgrade_with_open_connections(server, 2)
                 traffic.goes_on()
 
 
@@ -320,6 +334,76 @@ def test_a_second_upgrade_is_refused_while_one_is_under_way():
         assert (command.returncode, out) == (0, "the new server serves\n"), err
         server.follow()
         assert len(server.lines("upgrading")) == 1
+
+
+def test_an_upgrade_is_refused_while_the_server_before_still_drains_and_the_status_shows_that():
+    with Upgradable(ECHO) as server:
+        assert server.predecessor() is None
+        with server.connect("echo") as held:
+            assert held.ask(b"hola", 4) == b"hola"
+            server.upgrade()
+            first = server.before[0].pid
+            assert server.predecessor()["pid"] == first and server.predecessor()["draining"] >= 0
+            assert f"the server before, pid {first}, drains, for " in server.command("status").stdout
+            done = server.command("upgrade")
+            assert done.returncode == 1
+            assert done.stderr.startswith(f"the server before, pid {first}, still drains; ")
+            server.process.send_signal(signal.SIGUSR2)
+            server.wait_for_lines("no upgrade", 2)
+            assert held.ask(b"adios", 5) == b"adios"
+        server.wait_for_lines("the server before has gone", pid=str(first))
+        server.wait_for_predecessor(None)
+        assert "the server before" not in server.command("status").stdout
+        server.upgrade()
+
+
+def test_an_upgrade_may_follow_once_the_server_before_was_ended():
+    with Upgradable(ECHO) as server:
+        with server.connect("echo") as held:
+            assert held.ask(b"hola", 4) == b"hola"
+            server.upgrade()
+            server.before[0].send_signal(signal.SIGINT)
+            server.upgrade()
+
+
+def waiting_reload(server, text):
+    """Generation 1 is held by a connection, 2 serves, and a reload of `text` waits."""
+    held = server.connect("echo")
+    assert held.ask(b"hola", 4) == b"hola"
+    assert server.command("reload").returncode == 0
+    server.configure(text)
+    reload = server.begin_command("reload")
+    server.wait_for_lines("reload waits until the last generation has drained")
+    return held, reload
+
+
+MORE = ECHO + service("more", "echo", "unix://{dir}/more.sock tcp://127.0.0.1:0")
+
+
+def test_an_upgrade_while_a_reload_waits_takes_its_place():
+    with Upgradable(ECHO) as server, Traffic(server.endpoints()):
+        held, reload = waiting_reload(server, MORE)
+        with held:
+            server.upgrade()
+            assert "new server" in reload.communicate(timeout=DEADLINE)[1] and reload.returncode == 1
+            assert held.ask(b"adios", 5) == b"adios"
+            for kind in ("unix", "tcp"):
+                with server.connect("more", kind) as client:
+                    assert client.ask(b"hola", 4) == b"hola"
+        server.those_before_have_left()
+        assert server.socket_files() == ["control.sock", "echo.sock", "more.sock"]
+
+
+def test_after_an_upgrade_that_fails_the_reload_that_waited_goes_on():
+    with Upgradable(ECHO) as server, Traffic(server.endpoints()):
+        held, reload = waiting_reload(server, MORE)
+        server.put_script("exit 3")
+        assert server.command("upgrade").returncode == 1
+        server.wait_for_lines("reload waits until the last generation has drained", 2)
+        assert reload.poll() is None
+        held.socket.close()
+        assert "serves" in reload.communicate(timeout=DEADLINE)[0] and reload.returncode == 0
+        assert server.socket_files() == ["control.sock", "echo.sock", "more.sock"]
 
 
 def test_a_reload_during_an_upgrade_that_fails_comes_after_it():

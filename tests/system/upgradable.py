@@ -1,6 +1,7 @@
 """A server from a copy of the binary, which can be replaced and executed again."""
 
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -102,11 +103,22 @@ class Upgradable(Server):
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
 
     def upgrade(self):
-        """One that must succeed. The newest server is the new one then."""
+        """One that must succeed, when the server before has gone. The newest server is the new one then."""
+        self.wait_for_predecessor(None)
         done = self.command("upgrade")
         assert done.returncode == 0, done.stderr + self.log()[-4000:]
         assert done.stdout == "the new server serves\n"
         self.follow()
+
+    def predecessor(self):
+        """What the newest server's status says about the one before it."""
+        done = self.command("status", "--json")
+        assert done.returncode == 0, done
+        return json.loads(done.stdout)["predecessor"]
+
+    def wait_for_predecessor(self, pid):
+        wait_until(lambda: (self.predecessor() or {"pid": None})["pid"] == pid,
+                   f"the server before is {pid}")
 
     def follow(self):
         """The next server is the newest."""

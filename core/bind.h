@@ -1,0 +1,23 @@
+/* One socket for an endpoint. Which of them there are, and who has them, is sockets.h's. */
+#ifndef BIND_H
+#define BIND_H
+
+#include "endpoint.h"
+#include "report.h"
+
+/* Binds the first socket of an endpoint, which fails where anybody else has it; the port that the system chose
+ * for port 0 goes into the endpoint, which also becomes IPv4 where there is no IPv6. Returns it, or -errno. */
+int bind_first(struct endpoint *endpoint);
+
+/* Creates one that may be bound beside the first. Returns it, or -errno. */
+int bind_another(struct endpoint *endpoint);
+
+/* Removes the file of a Unix socket that nobody listens on any more. Returns NULL, or what is in the way:
+ * a static text that goes on behind the path. */
+const char *bind_clear_stale(const char *path);
+
+/* Says why the endpoint cannot be had. */
+void bind_report(struct report *report, const struct endpoint *endpoint, const struct place *place,
+                 int err);
+
+#endif

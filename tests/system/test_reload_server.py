@@ -1,0 +1,104 @@
+"""What a reload changes of [server]: where the log goes; and what it says it does not change."""
+
+import os
+import signal
+
+import pytest
+
+from controlled import Controlled, is_refused
+from server import service
+from settings import wait_until
+
+ECHO = service("echo")
+
+
+def use(server):
+    with server.connect("echo") as client:
+        assert client.ask(b"hola", 4) == b"hola"
+
+
+def closed_in(server, file, count=1):
+    server.wait_for_log(r" closed service=echo ", count, file=file)
+
+
+def test_a_changed_log_is_that_of_the_generation_that_changed_it():
+    with Controlled(ECHO) as server:
+        one, two = server.path("one.log"), server.path("two.log")
+        with server.connect("echo") as held:
+            assert held.ask(b"hola", 4) == b"hola"
+            server.write(ECHO, log=one)
+            assert server.reload() == "generation 2 serves\n"
+            server.wait_for_log("ready generation=2", file=one)
+            use(server)
+            closed_in(server, one)
+            assert " closed " not in server.log()
+        closed_in(server, None)  # who was there before is logged where it was
+        server.wait_for_generation(2)
+        server.write(ECHO, log=two)
+        assert server.reload() == "generation 3 serves\n"
+        server.wait_for_log("drained generation=2", file=two)
+        server.write(ECHO, log="stderr")
+        assert server.reload() == "generation 4 serves\n"
+        server.wait_for_lines("ready", generation="4")
+        server.wait_for_generation(4)
+        use(server)
+        closed_in(server, None, 2)
+        assert "lines lost" not in server.log(one) + server.log(two) + server.log()
+
+
+def test_a_log_that_a_reload_has_changed_is_reopened_where_it_is_now():
+    with Controlled(ECHO, {"log": "{dir}/one.log"}, wait=False) as server:
+        server.wait_for_log(" ready ", file=server.path("one.log"))
+        two = server.path("two.log")
+        server.write(ECHO, log=two)
+        server.reload()
+        server.wait_for_generation(2)
+        os.rename(two, two + ".old")
+        server.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: os.path.exists(two), "the log is opened again")
+        assert server.command("stop").returncode == 0
+        server.wait_for_log(" draining ", file=two)
+
+
+@pytest.mark.parametrize("how", ["at once", "after the old generation"])
+def test_a_reload_that_fails_leaves_the_log_where_it_was(how):
+    with Controlled(ECHO, {"drain_timeout": "none"}) as server:
+        number = 1
+        if how != "at once":
+            with server.connect("echo") as held:
+                assert held.ask(b"hola", 4) == b"hola"
+                server.reload()
+                server.write(ECHO + service("x", "refuser", at="start"), log="{dir}/new.log")
+                server.hang_up()
+                server.wait_for_waiting(3)
+            number = 2
+        else:
+            server.write(ECHO + service("x", "refuser", at="start"), log="{dir}/new.log")
+            server.reload(status=1)
+        server.wait_for_lines("reload failed")
+        server.wait_for_generation(number)
+        before = len(server.lines("closed"))
+        use(server)
+        closed_in(server, None, before + 1)
+        assert " closed " not in server.log(server.path("new.log"))
+
+
+def test_a_log_that_cannot_be_opened_is_an_error():
+    with Controlled(ECHO) as server:
+        server.write(ECHO, log="{dir}/no/such/folder/x.log")
+        said = server.reload(status=1)
+        assert "[server] log: cannot open" in said and "x.log: No such file or directory" in said
+        assert server.generations()["serving"]["number"] == 1
+
+
+def test_a_changed_control_socket_stays_where_it_is_and_that_is_said():
+    with Controlled(ECHO) as server:
+        server.write_text(server.config.replace("control.sock", "other.sock"))
+        said = server.reload()
+        warning = f"{server.file}:2: [server] control: the control socket stays at {server.control} until"
+        assert said.startswith(f"generation 2 serves\n{warning}")
+        assert warning in server.wait_for_lines("not reloaded")[0]["what"]
+        assert server.lines("not reloaded")[0]["level"] == "warning"
+        assert is_refused(f"unix://{server.path('other.sock')}")
+        server.write_text(server.config.replace("other.sock", "control.sock"))
+        assert server.reload() == "generation 3 serves\n"
