@@ -27,6 +27,7 @@ struct master {
     struct rollover *rollover;
     struct control *control; /* NULL: there is none */
     struct watch *watch;     /* NULL: nobody asked for it */
+    unsigned watched;        /* the generation that served last, whose files are watched */
     struct upgrade upgrade;
     struct reload_waiter *upgrade_waiter;
     struct loop_source signals;
@@ -212,9 +213,13 @@ static int open_signals(void)
 
 /* ---- with workers ---- */
 
-static void reload_begins(void *context)
+/* What an attempt names is watched from here on, also where it fails: whoever mends it waits for that. */
+static void reload_begins(void *context, const struct generation *attempt)
 {
-    (void)context;
+    const struct master *master = context;
+
+    if (master->watch != NULL)
+        watch_generations(master->watch, rollover_serving(master->rollover), attempt);
     notify_reloading();
 }
 
@@ -234,8 +239,9 @@ static void generation_serves(void *context, const struct generation *generation
         master->watch = watch_create(master->loop, files_changed, master);
     if (wanted && master->watch == NULL)
         log_event(ENCHUFE_LOG_WARNING, "cannot watch files", LOG_STR("error", strerror(errno)));
-    if (wanted && master->watch != NULL)
-        watch_generation(master->watch, generation);
+    if (wanted && master->watch != NULL && generation->number != master->watched)
+        watch_generations(master->watch, generation, NULL);
+    master->watched = generation->number;
     if (!wanted) {
         watch_free(master->watch);
         master->watch = NULL;

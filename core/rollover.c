@@ -269,7 +269,7 @@ static void begin(struct loop_task *task)
     generation_read(&era->generation, rollover->setup.file, rollover->setup.plugin_dir,
                     &rollover->report);
     era->generation.number = ++rollover->last_number;
-    rollover->setup.reloading(rollover->setup.context);
+    rollover->setup.reloading(rollover->setup.context, &era->generation);
     log_event(ENCHUFE_LOG_INFO, "reloading", LOG_STR("file", rollover->setup.file),
               LOG_NUM("generation", era->generation.number));
     if (era->generation.files != NULL)

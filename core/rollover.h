@@ -22,9 +22,10 @@ struct rollover_setup {
     struct loop *loop;
     const char *file;       /* what a reload reads; borrowed */
     const char *plugin_dir; /* of the command line, or NULL; borrowed */
-    /* Told with context: a reload begins; a generation serves (the first, each that follows, and after a
-     * reload that failed the one that goes on); the first failed to; all is over after leaving. */
-    void (*reloading)(void *context);
+    /* Told with context: a reload begins, and has read this so far; a generation serves (the first, each
+     * that follows, and after a reload that failed the one that goes on); the first failed to; all is over
+     * after leaving. */
+    void (*reloading)(void *context, const struct generation *attempt);
     void (*serving)(void *context, const struct generation *generation);
     void (*failed)(void *context);
     void (*gone)(void *context);
