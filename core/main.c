@@ -168,6 +168,8 @@ static int run(const char *file, const struct arguments *arguments)
         strcpy(program, "/proc/self/exe");
     load(&generation, file, arguments, &report);
     rlim_t before = raise_descriptor_limit(&limit);
+    if (generation.config != NULL)
+        handover_check_names(&handover, generation.config, &report);
     /* Bound also where something is wrong already, so that one run tells everything. */
     generation_bind(&generation, &handover.sockets, &report);
     if (generation.config != NULL && report.count == 0)
