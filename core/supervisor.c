@@ -33,7 +33,8 @@ struct post {
     unsigned restarts;
     bool prepared, ready;
     bool deaf;        /* leaves, and accepts no more */
-    bool told;        /* it said itself why it fails */
+    bool told;        /* why it fails is in last_crash already */
+    int blamed;       /* then: the service that kept it from starting, or -1 */
     bool quarantined; /* one service, which crashed its worker before */
     char last_crash[OBITUARY_TEXT];
 };
@@ -109,6 +110,21 @@ static uint64_t sent(const struct post *post)
     return total;
 }
 
+/* For the steps that are the worker's own: while it waits for the others it is not to blame. */
+static void have_patience(struct post *post)
+{
+    uint64_t limit = post->supervisor->generation->config->server.start_timeout;
+
+    if (limit != 0)
+        loop_timer(post->supervisor->loop, &post->patience, clock_ms() + limit);
+}
+
+static void let_accept(struct post *post)
+{
+    channel_send(post->channel.fd, CHANNEL_ACCEPT, NULL, -1);
+    have_patience(post);
+}
+
 static void start_worker(struct post *post)
 {
     struct supervisor *supervisor = post->supervisor;
@@ -116,6 +132,7 @@ static void start_worker(struct post *post)
     int ends[2];
 
     post->prepared = post->ready = post->deaf = post->told = false;
+    post->blamed = -1;
     post->started_at = clock_ms();
     post->sent_before = sent(post);
     trace_reset(post->trace);
@@ -139,9 +156,7 @@ static void start_worker(struct post *post)
         return;
     }
     post->pid = pid;
-    uint64_t limit = supervisor->generation->config->server.start_timeout;
-    if (limit != 0)
-        loop_timer(supervisor->loop, &post->patience, post->started_at + limit);
+    have_patience(post);
     post->channel.fd = ends[0];
     loop_watch(supervisor->loop, &post->channel, EPOLLIN);
     log_event(ENCHUFE_LOG_INFO, "worker started", LOG_STR("worker", post_name(post)),
@@ -163,7 +178,8 @@ static void too_late(struct timer *timer)
     struct post *post = CONTAINER_OF(timer, struct post, patience);
     struct obituary about = obituary(post);
 
-    obituary_not_started(&about);
+    post->blamed = obituary_killed(&about, "does not start", post->last_crash);
+    post->told = true;
     kill(post->pid, SIGKILL);
 }
 
@@ -270,8 +286,9 @@ static void take_word(struct post *post, const struct channel_packet *packet)
 
     if (packet->type == CHANNEL_PREPARED) {
         post->prepared = true;
+        timer_cancel(&supervisor->loop->timers, &post->patience);
         if (supervisor->open)
-            channel_send(post->channel.fd, CHANNEL_ACCEPT, NULL, -1);
+            let_accept(post);
     } else if (packet->type == CHANNEL_READY) {
         post->ready = true;
         timer_cancel(&supervisor->loop->timers, &post->patience);
@@ -340,22 +357,21 @@ static void worker_ended(struct post *post, int status)
 {
     struct supervisor *supervisor = post->supervisor;
     struct obituary about = obituary(post);
-    int blamed = -1;
 
     hear(&post->channel, EPOLLIN); /* its last words */
     loop_watch(supervisor->loop, &post->channel, 0);
     close(post->channel.fd);
     post->channel.fd = -1;
     if (!post->trace->finished && !post->told)
-        blamed = obituary_write(&about, status, post->last_crash);
+        post->blamed = obituary_write(&about, status, post->last_crash);
     for (size_t i = 0; i < post->group.service_count; i++)
         stats_forget_connections(supervisor->generation->counters, post->group.services[i]);
     timer_cancel(&supervisor->loop->timers, &post->patience);
     post->pid = 0;
     post->prepared = post->ready = false;
-    if (blamed >= 0 && serves(post, (size_t)blamed) && post->group.service_count > 1 &&
+    if (post->blamed >= 0 && serves(post, (size_t)post->blamed) && post->group.service_count > 1 &&
         supervisor->open && !supervisor->leaving)
-        quarantine(post, (size_t)blamed);
+        quarantine(post, (size_t)post->blamed);
     after_failure(post, post->last_crash);
 }
 
@@ -375,7 +391,7 @@ void supervisor_accept(struct supervisor *supervisor)
     supervisor->open = true;
     for (struct post *post = supervisor->posts; post != NULL; post = post->next)
         if (post->prepared)
-            channel_send(post->channel.fd, CHANNEL_ACCEPT, NULL, -1);
+            let_accept(post);
 }
 
 static void kill_all(struct timer *timer)
@@ -385,8 +401,8 @@ static void kill_all(struct timer *timer)
     for (struct post *post = supervisor->posts; post != NULL; post = post->next) {
         if (post->pid == 0)
             continue;
-        log_event(ENCHUFE_LOG_WARNING, "worker does not leave, and is killed",
-                  LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid));
+        struct obituary about = obituary(post);
+        obituary_killed(&about, "does not leave", post->last_crash);
         kill(post->pid, SIGKILL);
     }
 }

@@ -245,3 +245,15 @@ def test_an_error_of_a_reload_by_signal_is_in_the_log():
         line = server.wait_for_lines("reload failed")[0]
         assert line["level"] == "error" and "[echo] x: " in line["error"]
         assert server.generations()["serving"]["number"] == 1
+
+
+@pytest.mark.parametrize("step", ["start", "loop_start"])
+def test_a_reload_whose_plugin_never_starts_names_it_and_not_those_that_wait_for_it(step):
+    """The first worker is prepared all the time: it is the last to blame."""
+    with Controlled(GOOD, {"start_timeout": "500ms"}, crashes=True) as server:
+        server.write(GOOD + service("x", "refuser", at=step, hangs="yes", isolate="yes"))
+        error = server.reload(status=1)
+        assert error == (f"the new workers do not start: worker x does not start: {step} of x "
+                         "does not return\n")
+        with server.connect("echo", "tcp") as client:
+            assert client.ask(b"hola", 4) == b"hola"

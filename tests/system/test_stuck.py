@@ -1,10 +1,12 @@
 """A plugin that does not return costs its worker, once, and nobody outside of it anything."""
 
+import signal
 import threading
 import time
 
 import pytest
 
+from controlled import Controlled
 from processes import process_lives
 from server import Server, service
 from settings import DEADLINE, wait_until
@@ -152,3 +154,38 @@ def test_an_idle_worker_does_not_wake_up_and_still_sees_what_gets_stuck_later():
             server.wait_for_lines("loop is stuck", **STUCK)
             server.wait_for_lines("worker stuck", **STUCK)
         assert served(server, "stuck")
+
+
+ENDS = pytest.mark.parametrize("end", ["stop", "loop_stop"])
+
+
+@ENDS
+def test_a_plugin_that_never_returns_as_its_worker_ends_is_reported_and_ended(end):
+    with Server("[server]\nstall_limit = 300ms\n" + service("stuck", end=end, threads=2),
+                crashes=True) as server:
+        server.stop()
+        server.wait_for_lines("loop is stuck", service="stuck", callback=end)
+        line, = server.wait_for_lines("worker stuck", service="stuck", callback=end)
+        assert 0.3 <= float(line["for"].rstrip("s")) < 10
+        assert "stuck.so" in [frame["module"] for frame in server.lines("frame")]
+
+
+@ENDS
+def test_a_reload_does_not_wait_for_a_plugin_that_never_returns_from_its_end(end):
+    with Controlled(service("stuck", end=end) + service("echo"), crashes=True) as server:
+        server.write(service("echo"))
+        assert "generation 2 serves" in server.reload()
+        with server.connect_now("echo") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+        server.wait_for_lines("worker stuck", service="stuck", callback=end)
+        server.wait_for_generation(2)
+
+
+@ENDS
+def test_without_a_limit_the_end_of_the_server_is_the_limit_and_the_log_says_why(end):
+    config = "[server]\nstall_limit = never\ndrain_timeout = 300ms\n" + service("stuck", end=end)
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        with Server(config, crashes=True) as server:
+            server.stop(sig)
+            ended = server.lines("worker (?:does not leave, and is killed|ended|crashed)")
+            assert ended and ended[0]["service"] == "stuck" and ended[0]["callback"] == end
