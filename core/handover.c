@@ -8,9 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -258,6 +261,17 @@ static int take_socket(struct handover *handover, size_t place, char *line)
     return err;
 }
 
+/* Up to its last step an upgrade is the other server's: when that one is killed, so are we. The system does it,
+ * because nobody here reads a pipe while plugins are probed. */
+static void end_with_the_other(int ready)
+{
+    struct pollfd pipe = { .fd = ready };
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (poll(&pipe, 1, 0) == 1 && (pipe.revents & POLLERR))
+        _exit(1); /* it was killed before that */
+}
+
 static int take_table(struct handover *handover)
 {
     int fd = number_from(HANDOVER_SOCKETS), err = 0;
@@ -265,8 +279,10 @@ static int take_table(struct handover *handover)
     size_t size = 0;
 
     handover->ready = number_from(HANDOVER_READY);
-    if (handover->ready >= 0)
+    if (handover->ready >= 0) {
         close_on_exec(handover->ready, true);
+        end_with_the_other(handover->ready);
+    }
     FILE *table = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (table == NULL)
         return 0;
@@ -296,13 +312,6 @@ void handover_fail(const struct handover *handover, struct report *report)
         return;
     report_print(report, out);
     fclose(out);
-}
-
-void handover_forked(struct handover *handover, const struct sockets *keep)
-{
-    sockets_close_others(&handover->sockets, keep);
-    if (handover->ready >= 0)
-        close(handover->ready);
 }
 
 /* Those that only the handover itself still uses; `service` is their place with the server before. */
@@ -343,6 +352,7 @@ void handover_end(struct handover *handover, bool good)
     }
     sockets_close(&handover->sockets);
     if (word != NULL && handover->ready >= 0) {
+        prctl(PR_SET_PDEATHSIG, 0);
         (void)!write(handover->ready, word, len);
         close(handover->ready);
         handover->ready = -1;

@@ -33,9 +33,6 @@ void handover_check_names(struct handover *handover, const struct config *config
 /* Tells the server before this one why this one will not come up. */
 void handover_fail(const struct handover *handover, struct report *report);
 
-/* In a process forked from the master: closes what is not in `keep`. */
-void handover_forked(struct handover *handover, const struct sockets *keep);
-
 /* Up to here everything may still be the other server's alone, so nothing is shut or removed. With good,
  * the first generation serves: what it did not take over is closed, and the server before may leave. Later
  * calls do nothing. */

@@ -2,6 +2,7 @@
 #include "call.h"
 #include "control.h"
 #include "generation.h"
+#include "init.h"
 #include "log.h"
 #include "log_sink.h"
 #include "master.h"
@@ -161,6 +162,8 @@ static int run(const char *file, const struct arguments *arguments)
     struct rlimit limit;
     int status = FAILED;
 
+    if (!arguments->debug)
+        init_if_first();
     notify_init();
     if (handover_take(&handover) != 0)
         report_add(&report, NULL, "no memory for the sockets that were handed over");

@@ -254,10 +254,11 @@ static void generation_serves(void *context, const struct generation *generation
     notify_ready();
 }
 
-static void rollover_has_failed(void *context)
+static void rollover_has_failed(void *context, struct report *report)
 {
     struct master *master = context;
 
+    handover_fail(master->setup->handover, report);
     master->status = 1;
     leave(master, true);
 }
@@ -271,16 +272,6 @@ static void rollover_is_gone(void *context)
     loop_stop(master->loop);
 }
 
-static void process_is_forked(void *context)
-{
-    struct master *master = context;
-
-    control_forked(master->control);
-    handover_forked(master->setup->handover, &rollover_serving(master->rollover)->sockets);
-    watch_forked(master->watch);
-    close(master->signals.fd);
-}
-
 static int run_workers(struct master *master, struct generation *generation)
 {
     const struct rollover_setup setup = { .loop = master->loop,
@@ -291,7 +282,6 @@ static int run_workers(struct master *master, struct generation *generation)
                                           .failed = rollover_has_failed,
                                           .gone = rollover_is_gone,
                                           .handed_over = rollover_is_handed_over,
-                                          .forked = process_is_forked,
                                           .context = master };
     const struct control_orders orders = {
         .stop = leave, .upgrade = upgrade, .forget_upgrade = forget_upgrade, .context = master

@@ -114,7 +114,7 @@ static void era_prepared(void *context)
         supervisor_leave(era->supervisor, true);
     } else {
         report_print(&rollover->report, stderr);
-        rollover->setup.failed(rollover->setup.context);
+        rollover->setup.failed(rollover->setup.context, &rollover->report);
     }
 }
 
@@ -162,11 +162,11 @@ static void era_failed(void *context, const char *text)
     struct era *era = context;
     struct rollover *rollover = era->rollover;
 
+    report_add(&rollover->report, NULL, "the new workers do not start: %s", text);
     if (era == rollover->serving) {
-        rollover->setup.failed(rollover->setup.context);
+        rollover->setup.failed(rollover->setup.context, &rollover->report);
         return;
     }
-    report_add(&rollover->report, NULL, "the new workers do not start: %s", text);
     supervisor_leave(era->supervisor, true);
 }
 
@@ -193,24 +193,6 @@ static void era_gone(void *context)
         rollover->setup.gone(rollover->setup.context);
 }
 
-/* In a new worker. */
-static void era_forked(void *context)
-{
-    const struct era *own = context;
-    const struct rollover *rollover = own->rollover;
-    const struct era *all[] = { rollover->serving, rollover->next, rollover->draining };
-
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        if (all[i] == NULL)
-            continue;
-        if (all[i] != own)
-            sockets_close_others(&all[i]->generation.sockets, &own->generation.sockets);
-        if (all[i]->supervisor != NULL)
-            supervisor_forked(all[i]->supervisor);
-    }
-    rollover->setup.forked(rollover->setup.context);
-}
-
 static int start_era(struct era *era)
 {
     const struct supervisor_events events = { .prepared = era_prepared,
@@ -218,7 +200,6 @@ static int start_era(struct era *era)
                                               .failed = era_failed,
                                               .deaf = era_deaf,
                                               .gone = era_gone,
-                                              .forked = era_forked,
                                               .context = era };
 
     era->started_at = clock_ms();

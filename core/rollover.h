@@ -27,12 +27,10 @@ struct rollover_setup {
      * after leaving. */
     void (*reloading)(void *context, const struct generation *attempt);
     void (*serving)(void *context, const struct generation *generation);
-    void (*failed)(void *context);
+    void (*failed)(void *context, struct report *report);
     void (*gone)(void *context);
     /* After rollover_hand_over(): whoever connects from now on gets the other server. */
     void (*handed_over)(void *context);
-    /* In each process forked from the master: close what is the master's alone. */
-    void (*forked)(void *context);
     void *context;
 };
 

@@ -3,6 +3,7 @@
 #include "backoff.h"
 #include "channel.h"
 #include "container.h"
+#include "descriptors.h"
 #include "log.h"
 #include "obituary.h"
 #include <errno.h>
@@ -110,6 +111,21 @@ static uint64_t sent(const struct post *post)
     return total;
 }
 
+/* In the worker. Of its generation too it keeps only what its own services need, so that an endpoint that is
+ * gone does not live on in others. */
+static void close_others(const struct worker_setup *setup)
+{
+    struct descriptors kept = { .fds = NULL };
+
+    descriptors_keep(&kept, setup->channel);
+    for (size_t i = 0; i < setup->service_count; i++) {
+        size_t service = setup->services[i];
+        descriptors_keep(&kept, setup->files[service]->fd);
+        sockets_keep(setup->sockets, service, &kept);
+    }
+    descriptors_close_others(&kept);
+}
+
 /* For the steps that are the worker's own: while it waits for the others it is not to blame. */
 static void have_patience(struct post *post)
 {
@@ -144,8 +160,7 @@ static void start_worker(struct post *post)
     pid_t pid = fork();
     if (pid == 0) {
         setup.channel = ends[1];
-        close(ends[0]);
-        supervisor->events.forked(supervisor->events.context);
+        close_others(&setup);
         end_process(worker_run(&setup));
     }
     err = errno;
@@ -430,15 +445,6 @@ void supervisor_send_log(struct supervisor *supervisor, int fd)
         if (post->pid != 0)
             channel_send(post->channel.fd, CHANNEL_LOG, NULL, fd);
 }
-
-void supervisor_forked(const struct supervisor *supervisor)
-{
-    for (const struct post *post = supervisor->posts; post != NULL; post = post->next)
-        if (post->channel.fd >= 0)
-            close(post->channel.fd);
-}
-
-/* ---- for the status ---- */
 
 uint64_t supervisor_deadline(const struct supervisor *supervisor)
 {

@@ -256,12 +256,6 @@ struct watch *watch_create(struct loop *loop, void (*changed)(void *context), vo
     return watch;
 }
 
-void watch_forked(struct watch *watch)
-{
-    if (watch != NULL)
-        close(watch->source.fd);
-}
-
 void watch_free(struct watch *watch)
 {
     if (watch == NULL)

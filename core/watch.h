@@ -18,9 +18,6 @@ struct watch *watch_create(struct loop *loop, void (*changed)(void *context), vo
 void watch_generations(struct watch *watch, const struct generation *serving,
                        const struct generation *attempt);
 
-/* In a process forked from the master. NULL is allowed. */
-void watch_forked(struct watch *watch);
-
 /* NULL is allowed. */
 void watch_free(struct watch *watch);
 
