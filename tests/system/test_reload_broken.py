@@ -151,6 +151,7 @@ def another_program(server):
     return sockets
 
 
+@pytest.mark.soak
 def test_broken_configurations_and_plugins_change_nothing_under_load():
     with Controlled(GOOD, crashes=True) as server:
         server.write(GOOD, **QUIET)
@@ -159,7 +160,7 @@ def test_broken_configurations_and_plugins_change_nothing_under_load():
         pids, endpoints = server.serving_pids(), server.service_status("echo")["endpoints"]
         others = another_program(server)
         wrong = []
-        with Load(server.port("echo", "tcp"), server.port("echo", "udp"), hold=50):
+        with Load(server.port("echo", "tcp"), server.port("echo", "udp"), hold=50) as load:
             for name, change, error in BROKEN:
                 change(server)
                 said = server.reload(status=1)
@@ -168,6 +169,7 @@ def test_broken_configurations_and_plugins_change_nothing_under_load():
                     wrong.append(f"{name}: /{error}/ is not what was said: {said}")
                 assert server.serving_pids() == pids, f"after {name}"
                 assert len(server.status()["generations"]) == 1
+        print(f"{len(BROKEN)} broken ones: {load.counts}")
         assert not wrong, "\n".join(wrong)
         assert server.service_status("echo")["endpoints"] == endpoints
         for other in others:

@@ -15,6 +15,8 @@ from settings import DEADLINE, ENCHUFE, wait_until
 from traffic import Traffic
 from upgradable import Upgradable
 
+pytestmark = pytest.mark.soak  # a row of what must be seen; in full already
+
 
 # ---- what the manager is told ----
 
