@@ -424,15 +424,6 @@ void control_take(struct control *control)
     loop_watch(control->loop, &control->source, EPOLLIN);
 }
 
-void control_forked(struct control *control)
-{
-    if (control == NULL)
-        return;
-    close(control->source.fd);
-    for (struct client *client = control->clients; client != NULL; client = client->next)
-        close(client->source.fd);
-}
-
 void control_close(struct control *control)
 {
     if (control == NULL)

@@ -48,9 +48,6 @@ int control_fd(const struct control *control);
  * file stays. */
 void control_give(struct control *control);
 
-/* In a process forked from the master: closes its copies, so that clients see the end of an answer. */
-void control_forked(struct control *control);
-
 /* Closes it with its clients, and removes its file. */
 void control_close(struct control *control);
 

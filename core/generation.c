@@ -17,12 +17,21 @@ static struct plugin_file *find_seal(struct generation *generation, const char *
     return NULL;
 }
 
-/* Services of one plugin share its copy; what is wrong with it is told once for each that names it. */
-static int seal_one(struct generation *generation, const struct service_config *service,
-                    const char *dir, struct plugin_file **out, struct report *report)
+char *generation_plugin_path(const struct generation *generation, size_t service)
 {
+    const struct service_config *config = &generation->config->services[service];
+
+    return config->plugin != NULL
+               ? plugin_file_path(generation->plugin_dir, config->plugin, config->plugin_is_path)
+               : NULL;
+}
+
+/* Services of one plugin share its copy; what is wrong with it is told once for each that names it. */
+static int seal_one(struct generation *generation, size_t index, struct report *report)
+{
+    const struct service_config *service = &generation->config->services[index];
     char error[PLUGIN_ERROR];
-    char *path = plugin_file_path(dir, service->plugin, service->plugin_is_path);
+    char *path = generation_plugin_path(generation, index);
 
     if (path == NULL)
         return -ENOMEM;
@@ -42,21 +51,15 @@ static int seal_one(struct generation *generation, const struct service_config *
         generation->seal_count++;
     }
     free(path);
-    *out = seal;
+    generation->files[index] = seal;
     return 0;
 }
 
-static void seal_plugins(struct generation *generation, const char *plugin_dir,
-                         struct report *report)
+static void seal_plugins(struct generation *generation, struct report *report)
 {
-    const struct config *config = generation->config;
-    const char *dir = plugin_dir != NULL                  ? plugin_dir
-                      : config->server.plugin_dir != NULL ? config->server.plugin_dir
-                                                          : plugin_default_dir();
-
-    for (size_t i = 0; i < config->service_count; i++)
-        if (config->services[i].plugin != NULL)
-            seal_one(generation, &config->services[i], dir, &generation->files[i], report);
+    for (size_t i = 0; i < generation->config->service_count; i++)
+        if (generation->config->services[i].plugin != NULL)
+            seal_one(generation, i, report);
 }
 
 /* ---- workers and loops ---- */
@@ -131,6 +134,9 @@ int generation_read(struct generation *generation, const char *file, const char 
         report_add(report, NULL, "no memory to read %s", file);
         return -EINVAL;
     }
+    generation->plugin_dir = plugin_dir != NULL                  ? plugin_dir
+                             : config->server.plugin_dir != NULL ? config->server.plugin_dir
+                                                                 : plugin_default_dir();
     size_t room = config->service_count + 1;
     cpus_find(&generation->cpus);
     generation->seals = calloc(room, sizeof *generation->seals);
@@ -144,7 +150,7 @@ int generation_read(struct generation *generation, const char *file, const char 
     }
     decide_pinning(generation);
     privileges_find(config, &generation->identity, report);
-    seal_plugins(generation, plugin_dir, report);
+    seal_plugins(generation, report);
     return report->count != 0 ? -EINVAL : 0;
 }
 

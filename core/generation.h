@@ -20,6 +20,7 @@ struct group {
 struct generation {
     unsigned number; /* 1 is the first */
     struct config *config;
+    const char *plugin_dir;    /* where plugins that are given by name lie; borrowed */
     struct plugin_file *seals; /* each distinct plugin once */
     size_t seal_count;
     struct plugin_file **files; /* of each service, one of seals; NULL where it names none */
@@ -50,6 +51,10 @@ int generation_bind_late(struct generation *generation, struct report *report);
 
 /* Whether its log can be opened, where nothing else is wrong: only to tell in time, nothing goes there yet. */
 void generation_check_log(const struct generation *generation, struct report *report);
+
+/* The path of a service's plugin, whether it is there or not: a string to free; NULL where the service names
+ * none, or without memory. */
+char *generation_plugin_path(const struct generation *generation, size_t service);
 
 /* The lines `listening` for each endpoint, with its real port, and `ready`; and at the end the line
  * `served` for each service. */

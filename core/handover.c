@@ -8,9 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -92,7 +95,6 @@ static int describe(int fd, struct endpoint *endpoint)
     return 0;
 }
 
-/* The name is the service's; the address says which of its endpoints it is. */
 static int take_listen_fd(struct handover *handover, int fd, const char *name)
 {
     struct endpoint endpoint;
@@ -113,6 +115,7 @@ static int take_listen_fd(struct handover *handover, int fd, const char *name)
     bound->listener->fd_count = bound->listener->bound = 1;
     /* Whether the system lets us bind others beside it depends on who bound it: the loops share it. */
     bound->listener->shared = bound->listener->foreign = true;
+    handover->named++;
     return 0;
 }
 
@@ -132,6 +135,73 @@ static int take_listen_fds(struct handover *handover)
     }
     free(names);
     return err;
+}
+
+static bool same_address(const struct endpoint *a, const struct endpoint *b)
+{
+    if (a->kind != b->kind || a->any != b->any)
+        return false;
+    if (a->kind == ENCHUFE_UNIX)
+        return strcmp(a->path, b->path) == 0;
+    return a->address.family == b->address.family && a->address.scope == b->address.scope &&
+           memcmp(a->address.ip, b->address.ip, sizeof a->address.ip) == 0;
+}
+
+/* Whether the service has an endpoint with that address and that port; where it was said. */
+static const struct place *find_listen(const struct service_config *service,
+                                       const struct endpoint *socket, unsigned port)
+{
+    for (size_t i = 0; i < service->listen_count; i++) {
+        const struct endpoint *endpoint = &service->listens[i].endpoint;
+        if (same_address(endpoint, socket) && endpoint->address.port == port)
+            return &service->listens[i].place;
+    }
+    return NULL;
+}
+
+/* Another's endpoint with that address cannot be bound beside the inherited socket; and served from it,
+ * clients would be answered by a service that the manager does not mean. Returns whether there is one. */
+static bool tell_contradiction(const struct endpoint *socket, const struct config *config,
+                               const char *named, struct report *report)
+{
+    char text[ENDPOINT_TEXT];
+
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct service_config *other = &config->services[i];
+        const struct place *place = find_listen(other, socket, socket->address.port);
+        if (place == NULL)
+            continue;
+        report_add(report, place,
+                   "%s is inherited as a socket of [%s]: its socket unit should say "
+                   "FileDescriptorName=%s, or [%s] should listen there",
+                   endpoint_format(socket, text), named, other->name, named);
+        return true;
+    }
+    return false;
+}
+
+static void check_name(struct bound_endpoint *bound, const struct config *config,
+                       struct report *report)
+{
+    struct listen_config *own = (struct listen_config *)bound->config; /* ours: add() made it */
+    const struct endpoint *socket = &bound->listener->endpoint;
+    const struct service_config *named = NULL;
+
+    for (size_t i = 0; i < config->service_count && named == NULL; i++)
+        if (strcmp(config->services[i].name, own->place.section) == 0)
+            named = &config->services[i];
+    if (named == NULL || find_listen(named, socket, socket->address.port) != NULL)
+        return;
+    if (!tell_contradiction(socket, config, named->name, report) &&
+        find_listen(named, socket, 0) != NULL)
+        own->endpoint.address.port = 0;
+}
+
+void handover_check_names(struct handover *handover, const struct config *config,
+                          struct report *report)
+{
+    for (size_t i = 0; i < handover->named; i++)
+        check_name(&handover->sockets.items[i], config, report);
 }
 
 /* ---- from the server before ---- */
@@ -191,6 +261,17 @@ static int take_socket(struct handover *handover, size_t place, char *line)
     return err;
 }
 
+/* Up to its last step an upgrade is the other server's: when that one is killed, so are we. The system does it,
+ * because nobody here reads a pipe while plugins are probed. */
+static void end_with_the_other(int ready)
+{
+    struct pollfd pipe = { .fd = ready };
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (poll(&pipe, 1, 0) == 1 && (pipe.revents & POLLERR))
+        _exit(1); /* it was killed before that */
+}
+
 static int take_table(struct handover *handover)
 {
     int fd = number_from(HANDOVER_SOCKETS), err = 0;
@@ -199,8 +280,10 @@ static int take_table(struct handover *handover)
 
     handover->ready = number_from(HANDOVER_READY);
     handover->before = number_from(HANDOVER_BEFORE);
-    if (handover->ready >= 0)
+    if (handover->ready >= 0) {
         close_on_exec(handover->ready, true);
+        end_with_the_other(handover->ready);
+    }
     FILE *table = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (table == NULL)
         return 0;
@@ -232,13 +315,6 @@ void handover_fail(const struct handover *handover, struct report *report)
     fclose(out);
 }
 
-void handover_forked(struct handover *handover, const struct sockets *keep)
-{
-    sockets_close_others(&handover->sockets, keep);
-    if (handover->ready >= 0)
-        close(handover->ready);
-}
-
 /* Those that only the handover itself still uses; `service` is their place with the server before. */
 static void tell_unused(const struct handover *handover, FILE *out)
 {
@@ -250,7 +326,8 @@ static void tell_unused(const struct handover *handover, FILE *out)
             continue;
         log_event(ENCHUFE_LOG_WARNING, "an inherited socket is not used",
                   LOG_STR("service", bound->config->place.section),
-                  LOG_STR("endpoint", endpoint_format(&bound->listener->endpoint, text)));
+                  LOG_STR("endpoint", endpoint_format(&bound->listener->endpoint, text)),
+                  LOG_STR("why", i < handover->named ? "no service listens there" : NULL));
         fprintf(out, " %zu", bound->service);
     }
 }
@@ -276,6 +353,7 @@ void handover_end(struct handover *handover, bool good)
     }
     sockets_close(&handover->sockets);
     if (word != NULL && handover->ready >= 0) {
+        prctl(PR_SET_PDEATHSIG, 0);
         (void)!write(handover->ready, word, len);
         close(handover->ready);
         handover->ready = -1;

@@ -16,6 +16,7 @@
 
 struct handover {
     struct sockets sockets; /* what was handed over; each has one user, the handover itself */
+    size_t named;           /* how many of them, the first, are from a service manager */
     int control;            /* the control socket; -1: none */
     int ready;              /* where to tell the old server; -1: there is none */
     pid_t before;           /* the old server; -1: there is none, or it did not say */
@@ -25,11 +26,14 @@ struct handover {
  * the log. Returns 0 or -ENOMEM; handover_end() is due in both cases. */
 int handover_take(struct handover *handover);
 
+/* Says which endpoints the service manager's sockets are for. One that has a service's name (LISTEN_FDNAMES,
+ * FileDescriptorName= in a socket unit) is for that service alone: for its endpoint with that address, or
+ * with that host and port 0. That another service has the address goes to report. One with any other name is for whoever has its address. */
+void handover_check_names(struct handover *handover, const struct config *config,
+                          struct report *report);
+
 /* Tells the server before this one why this one will not come up. */
 void handover_fail(const struct handover *handover, struct report *report);
-
-/* In a process forked from the master: closes what is not in `keep`. */
-void handover_forked(struct handover *handover, const struct sockets *keep);
 
 /* Up to here everything may still be the other server's alone, so nothing is shut or removed. With good,
  * the first generation serves: what it did not take over is closed, and the server before may leave. Later

@@ -3,27 +3,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How many names are remembered beside those of the generation that was added last. */
+#define HISTORY_MAX 256
+
+/* Those of the generation that was added last come first. */
 struct past {
     struct past *next;
     char *service;
     struct stats sum;
 };
 
-static struct past *find(const struct history *history, const char *service)
+/* Where the link to it is. */
+static struct past **find(struct history *history, const char *service)
 {
-    for (struct past *past = history->first; past != NULL; past = past->next)
-        if (strcmp(past->service, service) == 0)
-            return past;
-    return NULL;
+    struct past **link = &history->first;
+
+    while (*link != NULL && strcmp((*link)->service, service) != 0)
+        link = &(*link)->next;
+    return link;
 }
 
-/* NULL without memory. */
-static struct past *find_or_add(struct history *history, const char *service)
+/* Takes it out of the list, or makes it; NULL without memory. */
+static struct past *take(struct history *history, const char *service)
 {
-    struct past *past = find(history, service);
+    struct past **link = find(history, service), *past = *link;
 
-    if (past != NULL)
+    if (past != NULL) {
+        *link = past->next;
         return past;
+    }
     past = aligned_alloc(_Alignof(struct past), sizeof *past);
     if (past == NULL)
         return NULL;
@@ -33,26 +41,50 @@ static struct past *find_or_add(struct history *history, const char *service)
         free(past);
         return NULL;
     }
-    past->next = history->first;
-    history->first = past;
     return past;
+}
+
+static void free_list(struct past *past)
+{
+    while (past != NULL) {
+        struct past *next = past->next;
+        free(past->service);
+        free(past);
+        past = next;
+    }
+}
+
+/* Names that a file does not have any more go with time. */
+static void forget_oldest(struct history *history, size_t kept)
+{
+    struct past **link = &history->first;
+
+    for (size_t i = 0; i < kept && *link != NULL; i++)
+        link = &(*link)->next;
+    free_list(*link);
+    *link = NULL;
 }
 
 void history_add(struct history *history, const struct generation *generation)
 {
-    for (size_t i = 0; i < generation->config->service_count; i++) {
-        struct past *past = find_or_add(history, generation->config->services[i].name);
+    size_t count = generation->config->service_count;
+
+    for (size_t i = count; i-- > 0;) { /* so that a search, in the order of the file, is short */
+        struct past *past = take(history, generation->config->services[i].name);
         struct stats sum;
         if (past == NULL)
             continue;
         stats_sum(generation->counters, i, &sum);
         stats_merge(&past->sum, &sum);
+        past->next = history->first;
+        history->first = past;
     }
+    forget_oldest(history, count + HISTORY_MAX);
 }
 
 void history_of(const struct history *history, const char *service, struct stats *sum)
 {
-    const struct past *past = find(history, service);
+    const struct past *past = *find((struct history *)history, service);
 
     if (past != NULL)
         memcpy(sum, &past->sum, sizeof *sum);
@@ -62,12 +94,6 @@ void history_of(const struct history *history, const char *service, struct stats
 
 void history_free(struct history *history)
 {
-    struct past *next;
-
-    for (struct past *past = history->first; past != NULL; past = next) {
-        next = past->next;
-        free(past->service);
-        free(past);
-    }
+    free_list(history->first);
     history->first = NULL;
 }

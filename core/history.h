@@ -8,7 +8,8 @@ struct history {
     struct past *first; /* one for each name */
 };
 
-/* Adds the counters of a generation that ends. Without memory they are forgotten. */
+/* Adds the counters of a generation that ends. Without memory they are forgotten, and so are, in time, those
+ * of services that no generation has any more. */
 void history_add(struct history *history, const struct generation *generation);
 
 /* The sums of a service; zeros for one that is unknown. */

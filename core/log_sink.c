@@ -389,6 +389,11 @@ void log_sink_close(void)
     shared = &unshared;
 }
 
+int log_sink_fd(void)
+{
+    return sink.fd;
+}
+
 bool log_sink_is_syslog(void)
 {
     return atomic_load_explicit(&sink.kind, memory_order_relaxed) == KIND_SYSLOG;

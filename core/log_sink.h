@@ -25,6 +25,9 @@ int log_sink_open_file(const char *path);
  * in the old file or in the new one. */
 void log_sink_take(int fd);
 
+/* The descriptor in use, for a process forked from the master to keep. */
+int log_sink_fd(void);
+
 /* Whether the system's log adds time and level of its own. */
 bool log_sink_is_syslog(void);
 

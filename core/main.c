@@ -2,6 +2,7 @@
 #include "call.h"
 #include "control.h"
 #include "generation.h"
+#include "init.h"
 #include "log.h"
 #include "log_sink.h"
 #include "master.h"
@@ -161,6 +162,8 @@ static int run(const char *file, const struct arguments *arguments)
     struct rlimit limit;
     int status = FAILED;
 
+    if (!arguments->debug)
+        init_if_first();
     notify_init();
     if (handover_take(&handover) != 0)
         report_add(&report, NULL, "no memory for the sockets that were handed over");
@@ -168,6 +171,8 @@ static int run(const char *file, const struct arguments *arguments)
         strcpy(program, "/proc/self/exe");
     load(&generation, file, arguments, &report);
     rlim_t before = raise_descriptor_limit(&limit);
+    if (generation.config != NULL)
+        handover_check_names(&handover, generation.config, &report);
     /* Bound also where something is wrong already, so that one run tells everything. */
     generation_bind(&generation, &(struct sockets_before){ .serving = &handover.sockets }, &report);
     if (generation.config != NULL && report.count == 0)

@@ -28,6 +28,7 @@ struct master {
     struct rollover *rollover;
     struct control *control; /* NULL: there is none */
     struct watch *watch;     /* NULL: nobody asked for it */
+    unsigned watched;        /* the generation that served last, whose files are watched */
     struct upgrade upgrade;
     struct reload_waiter *upgrade_waiter;
     struct predecessor predecessor;
@@ -259,6 +260,15 @@ static void reload_begins(void *context)
     notify_reloading();
 }
 
+/* What an attempt names is watched from here on, also where it fails: whoever mends it waits for that. */
+static void reload_has_read(void *context, const struct generation *attempt)
+{
+    const struct master *master = context;
+
+    if (master->watch != NULL)
+        watch_generations(master->watch, rollover_serving(master->rollover), attempt);
+}
+
 /* The control socket cannot move: who talks to it would not find it. */
 static void note_control(const struct master *master, const struct server_config *server,
                          struct report *notes)
@@ -308,8 +318,9 @@ static void generation_serves(void *context, const struct generation *generation
         master->watch = watch_create(master->loop, files_changed, master);
     if (wanted && master->watch == NULL)
         log_event(ENCHUFE_LOG_WARNING, "cannot watch files", LOG_STR("error", strerror(errno)));
-    if (wanted && master->watch != NULL)
-        watch_generation(master->watch, generation);
+    if (wanted && master->watch != NULL && generation->number != master->watched)
+        watch_generations(master->watch, generation, NULL);
+    master->watched = generation->number;
     if (!wanted) {
         watch_free(master->watch);
         master->watch = NULL;
@@ -323,10 +334,11 @@ static void generation_serves(void *context, const struct generation *generation
     notify_ready();
 }
 
-static void rollover_has_failed(void *context)
+static void rollover_has_failed(void *context, struct report *report)
 {
     struct master *master = context;
 
+    handover_fail(master->setup->handover, report);
     master->status = 1;
     leave(master, true);
 }
@@ -340,29 +352,18 @@ static void rollover_is_gone(void *context)
     loop_stop(master->loop);
 }
 
-static void process_is_forked(void *context)
-{
-    struct master *master = context;
-
-    control_forked(master->control);
-    handover_forked(master->setup->handover, &rollover_serving(master->rollover)->sockets);
-    watch_forked(master->watch);
-    predecessor_forked(&master->predecessor);
-    close(master->signals.fd);
-}
-
 static int run_workers(struct master *master, struct generation *generation)
 {
     const struct rollover_setup setup = { .loop = master->loop,
                                           .file = master->setup->file,
                                           .plugin_dir = master->setup->plugin_dir,
                                           .reloading = reload_begins,
+                                          .read = reload_has_read,
                                           .starting = generation_starts,
                                           .serving = generation_serves,
                                           .failed = rollover_has_failed,
                                           .gone = rollover_is_gone,
                                           .handed_over = rollover_is_handed_over,
-                                          .forked = process_is_forked,
                                           .context = master };
     const struct control_orders orders = { .stop = leave,
                                            .upgrade = upgrade,

@@ -73,11 +73,18 @@ int obituary_write(const struct obituary *about, int status, char summary[OBITUA
     return blame.service;
 }
 
-void obituary_not_started(const struct obituary *about)
+int obituary_killed(const struct obituary *about, const char *why, char summary[OBITUARY_TEXT])
 {
     struct blame blame = find_blame(about);
+    char text[OBITUARY_TEXT];
 
-    log_event(ENCHUFE_LOG_ERROR, "worker does not start, and is killed",
-              LOG_STR("worker", about->worker), LOG_INT("pid", about->pid),
+    snprintf(text, sizeof text, "worker %s, and is killed", why);
+    log_event(ENCHUFE_LOG_ERROR, text, LOG_STR("worker", about->worker), LOG_INT("pid", about->pid),
               LOG_STR("service", blame.name), LOG_STR("callback", blame.callback));
+    if (blame.name != NULL && blame.callback != NULL)
+        snprintf(summary, OBITUARY_TEXT, "worker %s %s: %s of %s does not return", about->worker,
+                 why, blame.callback, blame.name);
+    else
+        snprintf(summary, OBITUARY_TEXT, "worker %s %s", about->worker, why);
+    return blame.service;
 }

@@ -19,7 +19,8 @@ struct obituary {
  * Returns the service to blame (an index in the configuration), or -1. */
 int obituary_write(const struct obituary *obituary, int status, char summary[OBITUARY_TEXT]);
 
-/* Logs that a worker does not come up, and in which callback it is. */
-void obituary_not_started(const struct obituary *obituary);
+/* Logs that a worker is about to be killed, and in which callback it is. why: `does not start`. summary
+ * and what is returned are as above. */
+int obituary_killed(const struct obituary *obituary, const char *why, char summary[OBITUARY_TEXT]);
 
 #endif

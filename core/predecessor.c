@@ -36,12 +36,6 @@ void predecessor_drains(struct predecessor *predecessor)
     predecessor->since = clock_ms();
 }
 
-void predecessor_forked(const struct predecessor *predecessor)
-{
-    if (predecessor->source.fd >= 0)
-        close(predecessor->source.fd);
-}
-
 void predecessor_end(struct predecessor *predecessor)
 {
     if (predecessor->source.fd >= 0) {

@@ -19,9 +19,6 @@ void predecessor_watch(struct predecessor *predecessor, struct loop *loop, pid_t
 /* It drains from now on. */
 void predecessor_drains(struct predecessor *predecessor);
 
-/* In a process forked from the master: closes what is the master's. */
-void predecessor_forked(const struct predecessor *predecessor);
-
 void predecessor_end(struct predecessor *predecessor);
 
 #endif

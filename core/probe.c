@@ -5,6 +5,7 @@
  * it had begun; the next child goes on behind it. What a plugin does to its exit status or its standard
  * output means nothing: only the word on the socket counts. */
 #include "probe.h"
+#include "descriptors.h"
 #include "service.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -64,6 +65,17 @@ static void enter_child(struct trace *trace, pid_t parent)
     }
     trace_thread(&trace->slots[trace->slot_count - 1]);
     trace_install(trace);
+}
+
+static void close_others(int fd, const struct config *config, struct plugin_file *const *files)
+{
+    struct descriptors kept = { .fds = NULL };
+
+    descriptors_keep(&kept, fd);
+    for (size_t i = 0; i < config->service_count; i++)
+        if (files[i] != NULL)
+            descriptors_keep(&kept, files[i]->fd);
+    descriptors_close_others(&kept);
 }
 
 static void say_lines(int fd, const struct report *report)
@@ -245,6 +257,7 @@ static ssize_t probe_some(const struct config *config, struct plugin_file *const
     if (err < 0)
         return err;
     if (err == 0) {
+        close_others(child.fd, config, files);
         probe_from(child.fd, config, files, identity, first);
         leave_child(&child);
     }
@@ -289,6 +302,7 @@ pid_t probe_begin(const struct config *config, struct plugin_file *const *files,
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close_others(pair[1], config, files);
         probe_services(config, files, identity, &report);
         say_lines(pair[1], &report);
         say(pair[1], 'd', 0, NULL, 0);

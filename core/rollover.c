@@ -120,7 +120,7 @@ static void era_prepared(void *context)
         supervisor_leave(era->supervisor, true);
     } else {
         report_print(&era->report, stderr);
-        rollover->setup.failed(rollover->setup.context);
+        rollover->setup.failed(rollover->setup.context, &era->report);
     }
 }
 
@@ -171,11 +171,11 @@ static void era_failed(void *context, const char *text)
     struct era *era = context;
     struct rollover *rollover = era->rollover;
 
+    report_add(&era->report, NULL, "the new workers do not start: %s", text);
     if (era == rollover->serving) {
-        rollover->setup.failed(rollover->setup.context);
+        rollover->setup.failed(rollover->setup.context, &era->report);
         return;
     }
-    report_add(&era->report, NULL, "the new workers do not start: %s", text);
     supervisor_leave(era->supervisor, true);
 }
 
@@ -202,24 +202,6 @@ static void era_gone(void *context)
         rollover->setup.gone(rollover->setup.context);
 }
 
-/* In a new worker. */
-static void era_forked(void *context)
-{
-    const struct era *own = context;
-    const struct rollover *rollover = own->rollover;
-    const struct era *all[] = { rollover->serving, rollover->next, rollover->draining };
-
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        if (all[i] == NULL)
-            continue;
-        if (all[i] != own)
-            sockets_close_others(&all[i]->generation.sockets, &own->generation.sockets);
-        if (all[i]->supervisor != NULL)
-            supervisor_forked(all[i]->supervisor);
-    }
-    rollover->setup.forked(rollover->setup.context);
-}
-
 static int start_era(struct era *era)
 {
     const struct supervisor_events events = { .prepared = era_prepared,
@@ -227,7 +209,6 @@ static int start_era(struct era *era)
                                               .failed = era_failed,
                                               .deaf = era_deaf,
                                               .gone = era_gone,
-                                              .forked = era_forked,
                                               .context = era };
 
     era->started_at = clock_ms();
@@ -290,6 +271,13 @@ static void tried(void *context)
                   LOG_NUM("generation", era->generation.number),
                   LOG_NUM("draining", rollover->draining->generation.number));
     go_on(rollover);
+}
+
+static void has_read(void *context)
+{
+    const struct rollover *rollover = context;
+
+    rollover->setup.read(rollover->setup.context, &rollover->candidate->generation);
 }
 
 static void begin(struct loop_task *task)
@@ -472,6 +460,7 @@ struct rollover *rollover_start(const struct rollover_setup *setup, struct gener
     rollover->trial = (struct trial){ .loop = setup->loop,
                                       .file = setup->file,
                                       .plugin_dir = setup->plugin_dir,
+                                      .read = has_read,
                                       .done = tried,
                                       .context = rollover };
     rollover->last_number = 1;

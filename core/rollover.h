@@ -19,19 +19,19 @@ struct rollover_setup {
     struct loop *loop;
     const char *file;       /* what a reload reads; borrowed */
     const char *plugin_dir; /* of the command line, or NULL; borrowed */
-    /* Told with context: a reload begins; its workers are about to be started, and what forbids that, or
+    /* Told with context: a reload begins; it has read this, and nothing is known yet of
+     * what is wrong with it; its workers are about to be started, and what forbids that, or
      * takes a restart of the server, is to be added; a generation serves (the first, each that follows, and after a
      * reload that failed the one that goes on); the first failed to; all is over after leaving. */
     void (*reloading)(void *context);
+    void (*read)(void *context, const struct generation *attempt);
     void (*starting)(void *context, const struct generation *generation, struct report *errors,
                      struct report *notes);
     void (*serving)(void *context, const struct generation *generation);
-    void (*failed)(void *context);
+    void (*failed)(void *context, struct report *report);
     void (*gone)(void *context);
     /* After rollover_hand_over(): whoever connects from now on gets the other server. */
     void (*handed_over)(void *context);
-    /* In each process forked from the master: close what is the master's alone. */
-    void (*forked)(void *context);
     void *context;
 };
 

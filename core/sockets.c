@@ -332,13 +332,12 @@ void sockets_give(struct sockets *sockets)
         sockets->items[i].listener->created_path = false;
 }
 
-void sockets_close_others(const struct sockets *sockets, const struct sockets *keep)
+void sockets_keep(const struct sockets *sockets, size_t service, struct descriptors *kept)
 {
-    for (size_t i = 0; i < sockets->count; i++) {
-        const struct listener *listener = sockets->items[i].listener;
-        for (size_t n = 0; n < listener->fd_count && !taken(keep, listener); n++)
-            close(listener->fds[n]);
-    }
+    for (size_t i = 0; i < sockets->count; i++)
+        for (size_t n = 0; n < sockets->items[i].fd_count && sockets->items[i].service == service;
+             n++)
+            descriptors_keep(kept, sockets->items[i].listener->fds[n]);
 }
 
 static void close_listener(struct listener *listener)

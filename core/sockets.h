@@ -4,6 +4,7 @@
 #define SOCKETS_H
 
 #include "config.h"
+#include "descriptors.h"
 
 /* The sockets of one endpoint, shared by the generations that serve it. TCP and UDP have one for each
  * loop (SO_REUSEPORT: the system shares connections out), and their number only grows; a Unix socket is
@@ -75,9 +76,8 @@ void sockets_own_path(struct listener *listener);
 /* Another server has them now: no file is removed when they are closed here. */
 void sockets_give(struct sockets *sockets);
 
-/* In a new worker: closes those that `keep` does not have, so that they end when their own generation
- * does. */
-void sockets_close_others(const struct sockets *sockets, const struct sockets *keep);
+/* Adds those of a service to what a worker keeps. */
+void sockets_keep(const struct sockets *sockets, size_t service, struct descriptors *kept);
 
 /* Ends a generation's use: what nobody else uses is closed, and files of Unix sockets are removed. */
 void sockets_close(struct sockets *sockets);

@@ -3,6 +3,7 @@
 #include "backoff.h"
 #include "channel.h"
 #include "container.h"
+#include "descriptors.h"
 #include "log.h"
 #include "obituary.h"
 #include <errno.h>
@@ -34,7 +35,8 @@ struct post {
     unsigned restarts;
     bool prepared, ready;
     bool deaf;        /* leaves, and accepts no more */
-    bool told;        /* it said itself why it fails */
+    bool told;        /* why it fails is in last_crash already */
+    int blamed;       /* then: the service that kept it from starting, or -1 */
     bool quarantined; /* one service, which crashed its worker before */
     char last_crash[OBITUARY_TEXT];
 };
@@ -111,6 +113,36 @@ static uint64_t sent(const struct post *post)
     return total;
 }
 
+/* In the worker. Of its generation too it keeps only what its own services need, so that an endpoint that is
+ * gone does not live on in others. */
+static void close_others(const struct worker_setup *setup)
+{
+    struct descriptors kept = { .fds = NULL };
+
+    descriptors_keep(&kept, setup->channel);
+    for (size_t i = 0; i < setup->service_count; i++) {
+        size_t service = setup->services[i];
+        descriptors_keep(&kept, setup->files[service]->fd);
+        sockets_keep(setup->sockets, service, &kept);
+    }
+    descriptors_close_others(&kept);
+}
+
+/* For the steps that are the worker's own: while it waits for the others it is not to blame. */
+static void have_patience(struct post *post)
+{
+    uint64_t limit = post->supervisor->generation->config->server.start_timeout;
+
+    if (limit != 0)
+        loop_timer(post->supervisor->loop, &post->patience, clock_ms() + limit);
+}
+
+static void let_accept(struct post *post)
+{
+    channel_send(post->channel.fd, CHANNEL_ACCEPT, NULL, -1);
+    have_patience(post);
+}
+
 static void start_worker(struct post *post)
 {
     struct supervisor *supervisor = post->supervisor;
@@ -121,6 +153,7 @@ static void start_worker(struct post *post)
     if (post->quarantined)
         setup.pins = NULL; /* the others have them already */
     post->prepared = post->ready = post->deaf = post->told = false;
+    post->blamed = -1;
     post->started_at = clock_ms();
     post->sent_before = sent(post);
     trace_reset(post->trace);
@@ -132,8 +165,7 @@ static void start_worker(struct post *post)
     pid_t pid = fork();
     if (pid == 0) {
         setup.channel = ends[1];
-        close(ends[0]);
-        supervisor->events.forked(supervisor->events.context);
+        close_others(&setup);
         end_process(worker_run(&setup));
     }
     err = errno;
@@ -144,9 +176,7 @@ static void start_worker(struct post *post)
         return;
     }
     post->pid = pid;
-    uint64_t limit = supervisor->generation->config->server.start_timeout;
-    if (limit != 0)
-        loop_timer(supervisor->loop, &post->patience, post->started_at + limit);
+    have_patience(post);
     post->channel.fd = ends[0];
     loop_watch(supervisor->loop, &post->channel, EPOLLIN);
     log_event(ENCHUFE_LOG_INFO, "worker started", LOG_STR("worker", post_name(post)),
@@ -168,7 +198,8 @@ static void too_late(struct timer *timer)
     struct post *post = CONTAINER_OF(timer, struct post, patience);
     struct obituary about = obituary(post);
 
-    obituary_not_started(&about);
+    post->blamed = obituary_killed(&about, "does not start", post->last_crash);
+    post->told = true;
     kill(post->pid, SIGKILL);
 }
 
@@ -282,8 +313,9 @@ static void take_word(struct post *post, const struct channel_packet *packet)
 
     if (packet->type == CHANNEL_PREPARED) {
         post->prepared = true;
+        timer_cancel(&supervisor->loop->timers, &post->patience);
         if (supervisor->open)
-            channel_send(post->channel.fd, CHANNEL_ACCEPT, NULL, -1);
+            let_accept(post);
     } else if (packet->type == CHANNEL_READY) {
         post->ready = true;
         timer_cancel(&supervisor->loop->timers, &post->patience);
@@ -352,7 +384,6 @@ static void worker_ended(struct post *post, int status)
 {
     struct supervisor *supervisor = post->supervisor;
     struct obituary about = obituary(post);
-    int blamed = -1;
 
     hear(&post->channel, EPOLLIN); /* its last words */
     loop_watch(supervisor->loop, &post->channel, 0);
@@ -360,15 +391,15 @@ static void worker_ended(struct post *post, int status)
     post->channel.fd = -1;
     log_kept_rescue(post->log, post->group.loops);
     if (!post->trace->finished && !post->told)
-        blamed = obituary_write(&about, status, post->last_crash);
+        post->blamed = obituary_write(&about, status, post->last_crash);
     for (size_t i = 0; i < post->group.service_count; i++)
         stats_forget_connections(supervisor->generation->counters, post->group.services[i]);
     timer_cancel(&supervisor->loop->timers, &post->patience);
     post->pid = 0;
     post->prepared = post->ready = false;
-    if (blamed >= 0 && serves(post, (size_t)blamed) && post->group.service_count > 1 &&
+    if (post->blamed >= 0 && serves(post, (size_t)post->blamed) && post->group.service_count > 1 &&
         supervisor->open && !supervisor->leaving)
-        quarantine(post, (size_t)blamed);
+        quarantine(post, (size_t)post->blamed);
     after_failure(post, post->last_crash);
 }
 
@@ -388,7 +419,7 @@ void supervisor_accept(struct supervisor *supervisor)
     supervisor->open = true;
     for (struct post *post = supervisor->posts; post != NULL; post = post->next)
         if (post->prepared)
-            channel_send(post->channel.fd, CHANNEL_ACCEPT, NULL, -1);
+            let_accept(post);
 }
 
 static void kill_all(struct timer *timer)
@@ -398,8 +429,8 @@ static void kill_all(struct timer *timer)
     for (struct post *post = supervisor->posts; post != NULL; post = post->next) {
         if (post->pid == 0)
             continue;
-        log_event(ENCHUFE_LOG_WARNING, "worker does not leave, and is killed",
-                  LOG_STR("worker", post_name(post)), LOG_INT("pid", post->pid));
+        struct obituary about = obituary(post);
+        obituary_killed(&about, "does not leave", post->last_crash);
         kill(post->pid, SIGKILL);
     }
 }
@@ -427,15 +458,6 @@ void supervisor_send_log(struct supervisor *supervisor, int fd)
         if (post->pid != 0)
             channel_send(post->channel.fd, CHANNEL_LOG, NULL, fd);
 }
-
-void supervisor_forked(const struct supervisor *supervisor)
-{
-    for (const struct post *post = supervisor->posts; post != NULL; post = post->next)
-        if (post->channel.fd >= 0)
-            close(post->channel.fd);
-}
-
-/* ---- for the status ---- */
 
 uint64_t supervisor_deadline(const struct supervisor *supervisor)
 {

@@ -16,8 +16,6 @@ struct supervisor_events {
                    const char *text); /* a worker did not come up before that; once */
     void (*deaf)(void *context);      /* after leaving: no worker accepts any more; once */
     void (*gone)(void *context);      /* the last worker ended, after leaving */
-    /* In a new worker, before anything else: close what is not its own. */
-    void (*forked)(void *context);
     void *context;
 };
 
@@ -57,10 +55,6 @@ uint64_t supervisor_deadline(const struct supervisor *supervisor);
 /* Calls see for each worker. */
 void supervisor_each(const struct supervisor *supervisor,
                      void (*see)(void *context, const struct worker_view *view), void *context);
-
-/* In a process forked from the master: closes the master's ends of the workers' channels, which would keep
- * those open after the master. */
-void supervisor_forked(const struct supervisor *supervisor);
 
 /* For one whose workers are gone. */
 void supervisor_free(struct supervisor *supervisor);

@@ -6,6 +6,7 @@
  * 3. Another child opens the plugins (probe.h). */
 #include "trial.h"
 #include "container.h"
+#include "descriptors.h"
 #include "probe.h"
 #include <errno.h>
 #include <signal.h>
@@ -75,6 +76,7 @@ static void read_file(struct trial *trial)
     names_use(NULL);
     names_free(&trial->names);
     trial->generation->number = number;
+    trial->read(trial->context);
     probe(trial);
 }
 
@@ -141,9 +143,13 @@ static _Noreturn void look_up_names(const char *file, int fd, pid_t parent)
     struct report report = { .lines = NULL };
     struct identity identity;
 
+    struct descriptors kept = { .fds = NULL };
+
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
+    descriptors_keep(&kept, fd);
+    descriptors_close_others(&kept);
     names_tell(fd);
     struct config *config = config_read(file, &report);
     if (config != NULL)

@@ -13,6 +13,8 @@ struct trial {
     struct loop *loop;
     const char *file;
     const char *plugin_dir; /* NULL: not said */
+    /* The generation is read, and will be probed. */
+    void (*read)(void *context);
     /* The generation is read and probed, or its report says why not. */
     void (*done)(void *context);
     void *context;

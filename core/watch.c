@@ -2,6 +2,7 @@
  * file; the names in them tell whether an event is about one of ours. */
 #include "watch.h"
 #include "container.h"
+#include "log.h"
 #include <errno.h>
 #include <fnmatch.h>
 #include <limits.h>
@@ -13,14 +14,16 @@
 #include <unistd.h>
 
 #define SETTLE_MS 500
-#define EVENTS (IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
+#define EVENTS (IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_MOVE_SELF)
 
-/* Names in one folder that are ours. */
+/* A file that is ours, or a pattern of such. Watched is the folder that it lies in; while that one is
+ * missing, the nearest one above it, for the next folder on the way. */
 struct entry {
-    int folder;       /* inotify's number; one folder may have several entries */
-    char *path;       /* owned */
-    const char *name; /* its last part: a name, or a pattern of names */
-    bool exact;       /* no pattern */
+    int folder; /* inotify's number, which other entries may have too; -1: none can be watched */
+    char *path; /* owned */
+    size_t last,
+        next;   /* where the names begin: of the file, and of what is to appear in `folder` */
+    bool exact; /* no pattern */
 };
 
 struct watch {
@@ -33,30 +36,68 @@ struct watch {
     size_t count;
 };
 
+/* ---- folders ---- */
+
+/* Where the part of a path begins that is, or is before, the one that ends at `end`. */
+static size_t part_before(const char *path, size_t end)
+{
+    while (end > 0 && path[end - 1] == '/')
+        end--;
+    while (end > 0 && path[end - 1] != '/')
+        end--;
+    return end;
+}
+
+/* The path up to there, without the slash at its end. */
+static const char *cut(const char *path, size_t len, char out[PATH_MAX])
+{
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    snprintf(out, PATH_MAX, "%.*s", len != 0 ? (int)len : 1, len != 0 ? path : ".");
+    return out;
+}
+
+/* Watches the deepest folder that is there. One that comes just before the folder above it is watched would
+ * be missed: hence a second look. */
+static void arm(const struct watch *watch, struct entry *entry)
+{
+    const char *path = entry->path;
+    char folder[PATH_MAX];
+    struct stat st;
+
+    for (int tries = 0; tries < 3; tries++) {
+        size_t at = entry->last;
+        while ((entry->folder = inotify_add_watch(watch->source.fd, cut(path, at, folder),
+                                                  EVENTS | IN_ONLYDIR)) < 0 &&
+               at > 0 && part_before(path, at) != at)
+            at = part_before(path, at);
+        entry->next = at;
+        if (entry->folder < 0)
+            log_event(ENCHUFE_LOG_WARNING, "cannot watch a file", LOG_STR("path", path),
+                      LOG_STR("error", strerror(errno)));
+        if (entry->folder < 0 || at == entry->last)
+            return;
+        size_t end = at + strcspn(path + at, "/");
+        if (stat(cut(path, end, folder), &st) != 0)
+            return;
+    }
+}
+
 static void add(struct watch *watch, const char *path, bool exact)
 {
-    char folder[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-
-    if (slash == NULL)
-        snprintf(folder, sizeof folder, ".");
-    else
-        snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    for (size_t i = 0; i < watch->count; i++)
+        if (strcmp(watch->entries[i].path, path) == 0)
+            return;
     struct entry *entries = realloc(watch->entries, (watch->count + 1) * sizeof *entries);
-    if (entries == NULL)
-        return;
-    watch->entries = entries;
-    /* A folder that is not there cannot be watched; that it comes is not noticed. */
-    int number = inotify_add_watch(watch->source.fd, folder, EVENTS | IN_MASK_ADD);
-    char *copy = strdup(path);
-    if (number < 0 || copy == NULL) {
-        free(copy);
-        return;
-    }
-    entries[watch->count++] = (struct entry){ .folder = number,
-                                              .path = copy,
-                                              .name = copy + (slash != NULL ? slash + 1 - path : 0),
-                                              .exact = exact };
+    if (entries != NULL)
+        watch->entries = entries;
+    char *copy = entries != NULL ? strdup(path) : NULL;
+    if (copy == NULL)
+        return; /* without memory its changes are not noticed */
+    struct entry *entry = &entries[watch->count++];
+    *entry =
+        (struct entry){ .path = copy, .last = part_before(copy, strlen(copy)), .exact = exact };
+    arm(watch, entry);
 }
 
 static bool has_folder(const struct watch *watch, int folder)
@@ -71,33 +112,48 @@ static bool has_folder(const struct watch *watch, int folder)
 static void forget(const struct watch *watch, struct entry *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!has_folder(watch, entries[i].folder))
+        if (entries[i].folder >= 0 && !has_folder(watch, entries[i].folder))
             inotify_rm_watch(watch->source.fd, entries[i].folder);
         free(entries[i].path);
     }
     free(entries);
 }
 
-void watch_generation(struct watch *watch, const struct generation *generation)
+static void add_generation(struct watch *watch, const struct generation *generation)
 {
     const struct config *config = generation->config;
     const char *include = config->server.include, *slash = strrchr(config->file, '/');
-    struct entry *before = watch->entries;
-    size_t count = watch->count;
     char path[PATH_MAX];
 
-    watch->entries = NULL;
-    watch->count = 0;
     add(watch, config->file, true);
     if (include != NULL && (*include == '/' || slash == NULL))
         add(watch, include, false);
     else if (include != NULL && snprintf(path, sizeof path, "%.*s/%s", (int)(slash - config->file),
                                          config->file, include) < (int)sizeof path)
         add(watch, path, false);
-    for (size_t i = 0; i < generation->seal_count; i++)
-        add(watch, generation->seals[i].path, true);
+    for (size_t i = 0; i < config->service_count; i++) {
+        char *plugin = generation_plugin_path(generation, i);
+        if (plugin != NULL)
+            add(watch, plugin, true);
+        free(plugin);
+    }
+}
+
+void watch_generations(struct watch *watch, const struct generation *serving,
+                       const struct generation *attempt)
+{
+    struct entry *before = watch->entries;
+    size_t count = watch->count;
+
+    watch->entries = NULL;
+    watch->count = 0;
+    add_generation(watch, serving);
+    if (attempt != NULL && attempt->config != NULL)
+        add_generation(watch, attempt);
     forget(watch, before, count);
 }
+
+/* ---- events ---- */
 
 /* A file that was only just created is not written yet, and an event will tell when it is; a link is. */
 static bool is_whole(const struct entry *entry, const struct inotify_event *event)
@@ -107,22 +163,49 @@ static bool is_whole(const struct entry *entry, const struct inotify_event *even
 
     if (!(event->mask & IN_CREATE))
         return true;
-    snprintf(path, sizeof path, "%.*s%s", (int)(entry->name - entry->path), entry->path,
-             event->name);
+    snprintf(path, sizeof path, "%.*s%s", (int)entry->last, entry->path, event->name);
     return lstat(path, &st) == 0 && (S_ISLNK(st.st_mode) || st.st_nlink > 1);
 }
 
-static bool is_ours(const struct watch *watch, const struct inotify_event *event)
+/* A folder on the way to the file has come. The file may have come with it. */
+static bool came_closer(const struct watch *watch, struct entry *entry)
 {
-    for (size_t i = 0; i < watch->count; i++) {
-        const struct entry *entry = &watch->entries[i];
-        if (entry->folder == event->wd && event->len != 0 &&
-            (entry->exact ? strcmp(entry->name, event->name) == 0
-                          : fnmatch(entry->name, event->name, FNM_PERIOD) == 0) &&
-            is_whole(entry, event))
-            return true;
+    struct stat st;
+
+    arm(watch, entry);
+    return !entry->exact || lstat(entry->path, &st) == 0;
+}
+
+static bool concerns(const struct watch *watch, struct entry *entry,
+                     const struct inotify_event *event)
+{
+    const char *name = entry->path + entry->next;
+    size_t len = strcspn(name, "/");
+
+    if (event->mask & (IN_IGNORED | IN_MOVE_SELF)) { /* the folder itself is gone */
+        arm(watch, entry);
+        return true;
     }
-    return false;
+    if (event->len == 0)
+        return false;
+    if (entry->next != entry->last)
+        return strncmp(name, event->name, len) == 0 && event->name[len] == '\0' &&
+               came_closer(watch, entry);
+    return (entry->exact ? strcmp(name, event->name) == 0
+                         : fnmatch(name, event->name, FNM_PERIOD) == 0) &&
+           is_whole(entry, event);
+}
+
+static bool is_ours(struct watch *watch, const struct inotify_event *event)
+{
+    bool ours = false;
+
+    for (size_t i = 0; i < watch->count; i++)
+        if (watch->entries[i].folder == event->wd && concerns(watch, &watch->entries[i], event))
+            ours = true;
+    if ((event->mask & IN_MOVE_SELF) && !has_folder(watch, event->wd))
+        inotify_rm_watch(watch->source.fd, event->wd);
+    return ours;
 }
 
 static void settled(struct timer *timer)
@@ -143,7 +226,7 @@ static void ready(struct loop_source *source, uint32_t events)
     while ((len = read(source->fd, buffer, sizeof buffer)) > 0)
         for (ssize_t at = 0; at < len;) {
             const struct inotify_event *event = (const struct inotify_event *)(buffer + at);
-            ours = ours || (event->mask & IN_Q_OVERFLOW) != 0 || is_ours(watch, event);
+            ours = is_ours(watch, event) || (event->mask & IN_Q_OVERFLOW) != 0 || ours;
             at += (ssize_t)(sizeof *event + event->len);
         }
     if (ours)
@@ -171,12 +254,6 @@ struct watch *watch_create(struct loop *loop, void (*changed)(void *context), vo
         return NULL;
     }
     return watch;
-}
-
-void watch_forked(struct watch *watch)
-{
-    if (watch != NULL)
-        close(watch->source.fd);
 }
 
 void watch_free(struct watch *watch)

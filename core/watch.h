@@ -11,12 +11,12 @@ struct watch;
 /* changed is called from the loop. Returns NULL with errno set. */
 struct watch *watch_create(struct loop *loop, void (*changed)(void *context), void *context);
 
-/* Watches the files of a generation from now on, in place of others: the configuration, everything that
- * its `include` may find, and the plugins in use. */
-void watch_generation(struct watch *watch, const struct generation *generation);
-
-/* In a process forked from the master. NULL is allowed. */
-void watch_forked(struct watch *watch);
+/* Watches from now on, in place of others, the files of the generation that serves and those of the last
+ * attempt at another (NULL: there was none since), so that mending what was wrong with it is noticed. Files
+ * of a generation: the configuration, everything that its `include` may find, and the plugins it names,
+ * whether they are there or not. */
+void watch_generations(struct watch *watch, const struct generation *serving,
+                       const struct generation *attempt);
 
 /* NULL is allowed. */
 void watch_free(struct watch *watch);

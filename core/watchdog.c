@@ -2,13 +2,17 @@
 #include "watchdog.h"
 #include "log.h"
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 static bool is_watched(uint64_t slot)
 {
-    return trace_callback(slot) >= CALLBACK_on_open;
+    enum callback callback = trace_callback(slot);
+
+    return callback >= CALLBACK_on_open || callback == CALLBACK_stop ||
+           callback == CALLBACK_loop_stop;
 }
 
 enum watch_event watch_step(const struct watch *watch, uint64_t slot, uint64_t elapsed,
@@ -62,9 +66,10 @@ int watchdog_look(struct watchdog *dog, uint64_t now)
     /* After a longer break it was this process that stood still, with all its loops. */
     if (elapsed > 2 * WATCHDOG_MS)
         elapsed = 2 * WATCHDOG_MS;
-    for (size_t i = 0; i < dog->loops; i++) {
+    for (size_t i = 0; i < dog->count; i++) {
         struct watch *watch = &dog->watches[i], next;
-        uint64_t slot = atomic_load_explicit(&dog->trace->slots[i].now, memory_order_relaxed);
+        uint64_t slot =
+            atomic_load_explicit(&dog->trace->slots[dog->first + i].now, memory_order_relaxed);
         enum watch_event event = watch_step(watch, slot, elapsed, limit, &next);
         if (event == WATCH_STUCK)
             tell(dog, false, slot, next.ms);
@@ -80,13 +85,14 @@ int watchdog_look(struct watchdog *dog, uint64_t now)
 }
 
 int watchdog_init(struct watchdog *dog, const struct config *config, struct trace *trace,
-                  size_t loops)
+                  size_t first, size_t count)
 {
     *dog = (struct watchdog){ .watcher = { .bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) },
                               .config = config,
                               .trace = trace,
-                              .watches = calloc(loops, sizeof *dog->watches),
-                              .loops = loops,
+                              .watches = calloc(count, sizeof *dog->watches),
+                              .first = first,
+                              .count = count,
                               .last = clock_ms() };
     dog->next = dog->last + WATCHDOG_MS;
     return dog->watcher.bell < 0 ? -errno : dog->watches == NULL ? -ENOMEM : 0;
@@ -98,4 +104,34 @@ void watchdog_free(struct watchdog *dog)
         close(dog->watcher.bell);
     free(dog->watches);
     *dog = (struct watchdog)WATCHDOG_NONE;
+}
+
+/* The bell, which no loop rings here, tells the end. */
+static void *look_on(void *arg)
+{
+    struct watchdog_thread *watchdog = arg;
+    struct watchdog *dog = &watchdog->dog;
+    struct pollfd bell = { .fd = dog->watcher.bell, .events = POLLIN };
+
+    while (poll(&bell, 1, WATCHDOG_MS) != 1)
+        if (watchdog_look(dog, clock_ms()) >= 0)
+            trace_end_stuck(watchdog->watched, dog->watches[0].slot, dog->watches[0].ms);
+    return NULL;
+}
+
+void watchdog_thread_start(struct watchdog_thread *watchdog, const struct config *config,
+                           struct trace *trace, size_t slot)
+{
+    watchdog->watched = pthread_self();
+    watchdog->running = watchdog_init(&watchdog->dog, config, trace, slot, 1) == 0 &&
+                        pthread_create(&watchdog->thread, NULL, look_on, watchdog) == 0;
+}
+
+void watchdog_thread_end(struct watchdog_thread *watchdog)
+{
+    if (watchdog->running) {
+        (void)!write(watchdog->dog.watcher.bell, &(uint64_t){ 1 }, sizeof(uint64_t));
+        pthread_join(watchdog->thread, NULL);
+    }
+    watchdog_free(&watchdog->dog);
 }

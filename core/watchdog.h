@@ -2,7 +2,9 @@
  * that is in the same callback for 100 ms is reported, and for stall_limit, given to be ended. The loops
  * pay nothing for it: no clock, no lock. While all of them are idle there is no look either.
  *
- * Of the callbacks, those are watched that clients wait for: not loop_start and loop_stop. */
+ * While the main thread itself runs `stop`, at the worker's end, a thread of its own looks on.
+ *
+ * Not watched are start and loop_start, for which the master has start_timeout. */
 #ifndef WATCHDOG_H
 #define WATCHDOG_H
 
@@ -25,9 +27,9 @@ struct watchdog {
     const struct config *config;
     struct trace *trace;
     struct watch *watches;
-    size_t loops;
-    uint64_t last; /* look */
-    uint64_t next; /* look that is due; TIMER_NEVER: when the bell rings */
+    size_t first, count; /* slots of the trace */
+    uint64_t last;       /* look */
+    uint64_t next;       /* look that is due; TIMER_NEVER: when the bell rings */
 };
 
 /* One that never looks. */
@@ -36,13 +38,27 @@ struct watchdog {
         .watcher = { .bell = -1 }, .next = TIMER_NEVER                                             \
     }
 
-/* Returns 0 or -errno; watchdog_free() is due in both cases. */
+/* For `count` slots of the trace from `first` on. Returns 0 or -errno; watchdog_free() is due in both
+ * cases. */
 int watchdog_init(struct watchdog *dog, const struct config *config, struct trace *trace,
-                  size_t loops);
+                  size_t first, size_t count);
 void watchdog_free(struct watchdog *dog);
 
 /* A look, when next is due or the bell rang. Returns the loop that is to be ended, or -1. */
 int watchdog_look(struct watchdog *dog, uint64_t now);
+
+/* A thread that looks at one slot, its owner being about to run callbacks that nobody else watches, and that
+ * ends the process where one does not return. */
+struct watchdog_thread {
+    struct watchdog dog;
+    pthread_t thread, watched;
+    bool running; /* without memory there is none */
+};
+
+/* slot is the calling thread's. */
+void watchdog_thread_start(struct watchdog_thread *watchdog, const struct config *config,
+                           struct trace *trace, size_t slot);
+void watchdog_thread_end(struct watchdog_thread *watchdog);
 
 enum watch_event { WATCH_NOTHING, WATCH_STUCK, WATCH_OVER, WATCH_RETURNED };
 

@@ -119,10 +119,23 @@ static int start_services(struct worker *worker)
     return 0;
 }
 
-static void end_services(struct worker *worker)
+static void stop_services(struct worker *worker)
 {
+    const struct worker_setup *setup = worker->setup;
+    struct watchdog_thread watchdog;
+
+    if (setup->signals < 0)
+        watchdog_thread_start(&watchdog, setup->config, setup->trace, setup->loops);
     while (worker->started > 0)
         service_stop(&worker->services[--worker->started]);
+    if (setup->signals < 0)
+        watchdog_thread_end(&watchdog);
+}
+
+static void end_services(struct worker *worker)
+{
+    if (worker->started > 0)
+        stop_services(worker);
     while (worker->service_count > 0)
         service_free(&worker->services[--worker->service_count]);
     free(worker->services);
@@ -140,7 +153,7 @@ static int start_loops(struct worker *worker)
         return failed(worker, "no memory for the loops");
     /* Not under a debugger's eyes: who stops there is not stuck. */
     if (setup->signals < 0 &&
-        watchdog_init(&worker->watchdog, setup->config, setup->trace, setup->loops) != 0)
+        watchdog_init(&worker->watchdog, setup->config, setup->trace, 0, setup->loops) != 0)
         return failed(worker, "no memory for the watchdog");
     for (size_t i = 0; i < setup->loops; i++) {
         worker->loops[i] = (struct worker_loop){

@@ -2,7 +2,8 @@
  *   loop   for ever, with the processor busy
  *   pause  for ever, asleep
  *   N      N milliseconds
- * and what returns is answered with the line. `start_sleep = N` sleeps in start. */
+ * and what returns is answered with the line. `start_sleep = N` sleeps in start; `end = stop` and
+ * `end = loop_stop` never return from that. */
 #include <enchufe/plugin.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,10 @@
 
 struct stuck_settings {
     uint64_t start_sleep;
+    int end;
 };
+
+static const char *const stuck_ends[] = { "well", "stop", "loop_stop", NULL };
 
 static const enchufe_option stuck_options[] = {
     { .name = "start_sleep",
@@ -19,6 +23,12 @@ static const enchufe_option stuck_options[] = {
       .value = "0s",
       .offset = offsetof(struct stuck_settings, start_sleep),
       .help = "how long start takes" },
+    { .name = "end",
+      .type = ENCHUFE_OPTION_ENUM,
+      .value = "well",
+      .choices = stuck_ends,
+      .offset = offsetof(struct stuck_settings, end),
+      .help = "what never returns" },
     { .name = NULL },
 };
 
@@ -46,6 +56,21 @@ static int stuck_start(enchufe_service *service)
     return 0;
 }
 
+static void stuck_stop(enchufe_service *service)
+{
+    const struct stuck_settings *settings = enchufe_service_settings(service);
+    if (settings->end == 1)
+        stuck_loop();
+}
+
+static void stuck_loop_stop(enchufe_service *service, enchufe_loop *loop)
+{
+    const struct stuck_settings *settings = enchufe_service_settings(service);
+    (void)loop;
+    while (settings->end == 2)
+        pause();
+}
+
 static void stuck_on_message(enchufe_conn *conn, const void *data, size_t len)
 {
     char line[33] = "";
@@ -62,4 +87,5 @@ static void stuck_on_message(enchufe_conn *conn, const void *data, size_t len)
 
 ENCHUFE_PLUGIN(.name = "stuck", .summary = "does not return when told so", .options = stuck_options,
                .settings_size = sizeof(struct stuck_settings), .framing = &stuck_framing,
-               .start = stuck_start, .on_message = stuck_on_message);
+               .start = stuck_start, .stop = stuck_stop, .loop_stop = stuck_loop_stop,
+               .on_message = stuck_on_message);

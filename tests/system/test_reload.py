@@ -90,6 +90,7 @@ def test_a_plugin_copied_over_before_each_reload_answers_whole_in_one_version():
         assert load.counts["key0"] > 0 and load.counts["key32"] > 0
 
 
+@pytest.mark.soak
 def test_connections_that_never_close_do_not_let_generations_pile_up():
     """20 reloads in a row; every old generation is gone when its time is over."""
     with Controlled(service("echo"), {"drain_timeout": "300ms"}) as server:
@@ -112,6 +113,7 @@ def test_connections_that_never_close_do_not_let_generations_pile_up():
         left = server.generations().get("draining", {"left": 0})["left"]
         wait_until(lambda: len(server.status()["generations"]) == 1, "the last old one is gone",
                    left + 1 * SLOWER)
+        print(f"{len(seen)} looks at the status, never more than two generations")
         for client in clients[:-2]:
             assert client.receive_all() == b""  # its time was over
         assert clients[-1].ask(b"hola", 4) == b"hola"

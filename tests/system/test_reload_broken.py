@@ -151,6 +151,7 @@ def another_program(server):
     return sockets
 
 
+@pytest.mark.soak
 def test_broken_configurations_and_plugins_change_nothing_under_load():
     with Controlled(GOOD, crashes=True) as server:
         server.write(GOOD, **QUIET)
@@ -159,7 +160,7 @@ def test_broken_configurations_and_plugins_change_nothing_under_load():
         pids, endpoints = server.serving_pids(), server.service_status("echo")["endpoints"]
         others = another_program(server)
         wrong = []
-        with Load(server.port("echo", "tcp"), server.port("echo", "udp"), hold=50):
+        with Load(server.port("echo", "tcp"), server.port("echo", "udp"), hold=50) as load:
             for name, change, error in BROKEN:
                 change(server)
                 said = server.reload(status=1)
@@ -168,6 +169,7 @@ def test_broken_configurations_and_plugins_change_nothing_under_load():
                     wrong.append(f"{name}: /{error}/ is not what was said: {said}")
                 assert server.serving_pids() == pids, f"after {name}"
                 assert len(server.status()["generations"]) == 1
+        print(f"{len(BROKEN)} broken ones: {load.counts}")
         assert not wrong, "\n".join(wrong)
         assert server.service_status("echo")["endpoints"] == endpoints
         for other in others:
@@ -245,3 +247,15 @@ def test_an_error_of_a_reload_by_signal_is_in_the_log():
         line = server.wait_for_lines("reload failed")[0]
         assert line["level"] == "error" and "[echo] x: " in line["error"]
         assert server.generations()["serving"]["number"] == 1
+
+
+@pytest.mark.parametrize("step", ["start", "loop_start"])
+def test_a_reload_whose_plugin_never_starts_names_it_and_not_those_that_wait_for_it(step):
+    """The first worker is prepared all the time: it is the last to blame."""
+    with Controlled(GOOD, {"start_timeout": "500ms"}, crashes=True) as server:
+        server.write(GOOD + service("x", "refuser", at=step, hangs="yes", isolate="yes"))
+        error = server.reload(status=1)
+        assert error == (f"the new workers do not start: worker x does not start: {step} of x "
+                         "does not return\n")
+        with server.connect("echo", "tcp") as client:
+            assert client.ask(b"hola", 4) == b"hola"

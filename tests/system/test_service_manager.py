@@ -15,6 +15,8 @@ from settings import DEADLINE, ENCHUFE, wait_until
 from traffic import Traffic
 from upgradable import Upgradable
 
+pytestmark = pytest.mark.soak  # a row of what must be seen; in full already
+
 
 # ---- what the manager is told ----
 
@@ -262,6 +264,39 @@ def test_odd_names_do_no_harm(names):
         with with_sockets(manager, [one, two], names, config) as server:
             assert has_socket(server.worker(), one) and has_socket(server.worker(), two)
             assert echoes(endpoint_of(one)) and echoes(endpoint_of(two))
+
+
+def test_a_socket_with_a_services_name_is_that_services_endpoint_for_any_port():
+    with ServiceManager() as manager, tcp_socket() as one, tcp_socket() as two:
+        any_port = "tcp://127.0.0.1:0"
+        config = service("first", "echo", any_port) + service("second", "environment", any_port)
+        with with_sockets(manager, [one, two], "second:first", config) as server:
+            assert server.endpoint("first") == endpoint_of(two)
+            assert server.endpoint("second") == endpoint_of(one)
+            assert echoes(endpoint_of(two))
+            server.process.send_signal(signal.SIGHUP)
+            server.wait_for_lines("drained", generation="1")
+            assert echoes(endpoint_of(two)) and "is not used" not in server.log()
+
+
+def test_a_socket_with_one_services_name_and_anothers_address_is_an_error():
+    with ServiceManager() as manager, tcp_socket() as one:
+        config = service("first", "echo", endpoint_of(one)) + service("second", "echo")
+        with with_sockets(manager, [one], "second", config, wait=False) as server:
+            assert server.process.wait(DEADLINE) == 1
+            error = server.log()
+            assert f"[first] listen: {endpoint_of(one)} is inherited as a socket of [second]" in error
+            assert "FileDescriptorName=first" in error and error.count("\n") == 1
+
+
+def test_a_socket_with_a_services_name_and_nobodys_address_is_told():
+    with ServiceManager() as manager, tcp_socket() as one:
+        config = service("echo", listen="udp://127.0.0.1:0")
+        with with_sockets(manager, [one], "echo", config) as server:
+            line, = server.wait_for_lines("an inherited socket is not used")
+            assert (line["service"], line["endpoint"]) == ("echo", endpoint_of(one))
+            assert "no service listens there" in line["why"]
+            assert not has_socket(server.worker(), one) and echoes(server.endpoint("echo"))
 
 
 def test_handed_sockets_are_handed_on_by_an_upgrade(tmp_path):

@@ -1,14 +1,18 @@
 """A plugin that does not return costs its worker, once, and nobody outside of it anything."""
 
+import signal
 import threading
 import time
 
 import pytest
 
+from controlled import Controlled
+from load import Load
 from processes import process_lives
 from server import Server, service
-from settings import DEADLINE, wait_until
+from settings import DEADLINE, soak, wait_until
 
+BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
 STUCK = dict(service="stuck", callback="on_message")
 
 
@@ -120,6 +124,31 @@ def test_a_slow_start_is_not_taken_for_a_stuck_loop():
         assert not server.lines("loop is stuck") and not server.lines("worker stuck")
 
 
+@pytest.mark.soak
+def test_healthy_services_lose_nothing_from_the_second_time_on():
+    """Beside a service that gets stuck again and again; the first time costs the worker that they share."""
+    config = service("echo", listen=BOTH) + service("stuck")
+    with Controlled(config, crashes=True) as server:
+        replaced = []
+        with be_stuck(server):
+            server.wait_for_lines("service gets a worker of its own", service="stuck")
+        with Load(server.port("echo", "tcp"), server.port("echo", "udp"), hold=50) as load:
+            for number in range(soak(1, 20)):
+                assert served(server, "stuck")
+                start = time.monotonic()
+                with be_stuck(server, (b"loop\n", b"pause\n")[number % 2]):
+                    server.wait_for_lines("loop is stuck", number + 2, **STUCK)
+                    with server.connect("stuck") as waits:  # in the queue of a stuck loop, or of the other
+                        assert waits.ask(b"0\n", 2) == b"0\n"
+                    server.wait_for_lines("worker stuck", number + 2, **STUCK)
+                    assert served(server, "stuck")
+                replaced.append(time.monotonic() - start)
+        print(f"answered again after {min(replaced):.2f} to {max(replaced):.2f} s: {load.counts}")
+        for line in server.lines("loop is stuck"):
+            assert 0.1 <= float(line["for"].rstrip("s"))
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("how", [b"loop\n", b"pause\n"])
 def test_nothing_outlives_a_killed_master_while_a_worker_is_stuck(how):
     with Server("[server]\nstall_limit = never\n" + service("stuck", threads=2)) as server:
@@ -152,3 +181,38 @@ def test_an_idle_worker_does_not_wake_up_and_still_sees_what_gets_stuck_later():
             server.wait_for_lines("loop is stuck", **STUCK)
             server.wait_for_lines("worker stuck", **STUCK)
         assert served(server, "stuck")
+
+
+ENDS = pytest.mark.parametrize("end", ["stop", "loop_stop"])
+
+
+@ENDS
+def test_a_plugin_that_never_returns_as_its_worker_ends_is_reported_and_ended(end):
+    with Server("[server]\nstall_limit = 300ms\n" + service("stuck", end=end, threads=2),
+                crashes=True) as server:
+        server.stop()
+        server.wait_for_lines("loop is stuck", service="stuck", callback=end)
+        line, = server.wait_for_lines("worker stuck", service="stuck", callback=end)
+        assert 0.3 <= float(line["for"].rstrip("s")) < 10
+        assert "stuck.so" in [frame["module"] for frame in server.lines("frame")]
+
+
+@ENDS
+def test_a_reload_does_not_wait_for_a_plugin_that_never_returns_from_its_end(end):
+    with Controlled(service("stuck", end=end) + service("echo"), crashes=True) as server:
+        server.write(service("echo"))
+        assert "generation 2 serves" in server.reload()
+        with server.connect_now("echo") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+        server.wait_for_lines("worker stuck", service="stuck", callback=end)
+        server.wait_for_generation(2)
+
+
+@ENDS
+def test_without_a_limit_the_end_of_the_server_is_the_limit_and_the_log_says_why(end):
+    config = "[server]\nstall_limit = never\ndrain_timeout = 300ms\n" + service("stuck", end=end)
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        with Server(config, crashes=True) as server:
+            server.stop(sig)
+            ended = server.lines("worker (?:does not leave, and is killed|ended|crashed)")
+            assert ended and ended[0]["service"] == "stuck" and ended[0]["callback"] == end

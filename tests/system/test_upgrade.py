@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from client import Client, socket_address
-from processes import process_lives
+from processes import children_of, process_lives
 from server import service
 from settings import DEADLINE, SANITIZED, SLOWER, SOAK, soak, wait_until
 from traffic import Traffic
@@ -257,11 +257,11 @@ BROKEN = {
     "no such plugin": (configure(service("echo", "nowhere")), "nowhere.so"),
     "plugin that crashes": (configure(ECHO + service("x", "load_crash")), "load_crash.so"),
     "plugin that does not start": (configure(ECHO + service("x", "refuser", at="start")),
-                                   "its log says why"),
+                                   "[x] start of plugin refuser failed"),
     "plugin that does not start its loops": (
-        configure(ECHO + service("x", "refuser", at="loop_start")), "its log says why"),
+        configure(ECHO + service("x", "refuser", at="loop_start")), "[x] loop_start failed"),
     "plugin that does not start, and endpoints that are not wanted": (
-        configure(service("x", "refuser", at="start")), "its log says why"),
+        configure(service("x", "refuser", at="start")), "[x] start of plugin refuser failed"),
 }
 
 
@@ -499,3 +499,21 @@ def test_a_worker_that_crashes_during_an_upgrade_is_replaced():
         server.follow()
         with server.connect("echo") as client:
             assert client.ask(b"hola", 4) == b"hola"
+
+
+def test_a_new_server_that_is_not_up_yet_ends_with_the_old_one_that_is_killed():
+    with Upgradable(ECHO, crashes=True) as server:
+        gate = os.path.join(server.directory, "gate")
+        os.mkfifo(gate)
+        old = server.workers()
+        server.configure(ECHO + service("slow", "slow_start", gate=gate))
+        order = server.begin_command("upgrade")
+        server.wait_for_log("slow_start waits")
+        new = [pid for pid in children_of(server.pid) if pid not in old]
+        assert len(new) == 1
+        new += children_of(new[0])
+        assert len(new) == 2
+        server.kill()
+        wait_until(lambda: not [pid for pid in old + new if process_lives(pid)],
+                   "every process is gone", SLOWER)
+        order.communicate()

@@ -37,11 +37,18 @@ class Watched(Server):
 
     def serves(self, generation):
         self.wait_for_lines("ready", generation=str(generation))
-        listening = self._read_listening()
-        count = int(self.lines("ready")[-1]["endpoints"])
-        self._listening = listening[-count:]
+        self.serves_lines(self.lines("ready")[-1])
         if generation > 1:
             self.wait_for_lines("drained", generation=str(generation - 1))
+
+    def serves_as_number(self, count):
+        """The count-th generation that came up; those that did not have numbers too."""
+        self.serves_lines(self.wait_for_lines("ready", count)[count - 1])
+        self.wait_for_lines("drained", count - 1)
+
+    def serves_lines(self, ready):
+        count = int(ready["endpoints"])
+        self._listening = self._read_listening()[-count:]
 
     def is_quiet(self):
         """Whether no reload begins for a while; waits, because that is what must not happen."""
@@ -155,6 +162,81 @@ def test_a_broken_edit_leaves_everything_as_it_is_and_is_told(what):
         rewrite(server)
         server.wait_for_lines("ready", 2)
         assert server.echoes()
+
+
+def failed(server, count):
+    return server.wait_for_lines("reload failed", count)[count - 1]["error"]
+
+
+def test_a_plugin_that_only_a_failed_reload_named_is_watched():
+    """The user who drops a broken .so sees the error and replaces it."""
+    with Watched() as server:
+        new = server.path("new.so")
+        server.write(new, "not a plugin")
+        server.drop_in("more.ini", service("more", new))
+        assert "new.so" in failed(server, 1)
+        server.write(new, "still not a plugin")
+        assert "new.so" in failed(server, 2)
+        shutil.copy(os.path.join(PLUGINS, "echo.so"), new)
+        server.serves_as_number(2)
+        with server.connect("more") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+        os.unlink(os.path.join(server.services, "more.ini"))
+        server.serves_as_number(3)
+        server.write(new, "nobody cares")
+        assert server.is_quiet()
+
+
+def test_a_plugin_may_come_later_than_the_section_that_names_it_and_so_may_its_folders():
+    with Watched() as server:
+        new = server.path("a", "b", "new.so")
+        server.drop_in("more.ini", service("more", new))
+        assert "new.so" in failed(server, 1)
+        os.mkdir(server.path("a"))
+        os.mkdir(server.path("a", "other"))
+        assert server.is_quiet()
+        os.mkdir(server.path("a", "b"))
+        server.write(server.path("a", "b", "other.so"), "nothing of ours")
+        assert server.is_quiet()
+        shutil.copy(os.path.join(PLUGINS, "echo.so"), new)
+        server.serves_as_number(2)
+        with server.connect("more") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+
+
+def test_a_folder_of_plugins_that_comes_whole_is_noticed_and_so_is_one_in_its_place():
+    with Watched() as server:
+        new = server.path("a", "new.so")
+        server.drop_in("more.ini", service("more", new))
+        assert "new.so" in failed(server, 1)
+        for name in ("first", "second"):
+            os.mkdir(server.path(name))
+            shutil.copy(os.path.join(PLUGINS, "echo.so"), server.path(name, "new.so"))
+        os.rename(server.path("first"), server.path("a"))
+        server.serves_as_number(2)
+        os.rename(server.path("a"), server.path("first"))
+        assert "new.so" in failed(server, 2)
+        os.rename(server.path("second"), server.path("a"))
+        server.serves_as_number(3)
+        shutil.rmtree(server.path("a"))
+        assert "new.so" in failed(server, 3)
+        os.rename(server.path("first"), server.path("a"))
+        server.serves_as_number(4)
+        shutil.copy(os.path.join(PLUGINS, "echo.so"), new)
+        server.serves_as_number(5)
+
+
+def test_a_folder_of_services_may_come_later_than_the_pattern_that_includes_it():
+    with Watched() as server:
+        os.rmdir(server.services)
+        server.config = server.config.replace("services/*.ini", "later/*.ini")
+        rewrite(server)
+        server.serves(2)
+        server.services = server.path("later")
+        os.mkdir(server.services)
+        server.drop_in("more.ini", service("more", "echo"))
+        server.serves(3)
+        assert server.endpoints("more")
 
 
 def test_other_files_in_the_same_folders_do_nothing():

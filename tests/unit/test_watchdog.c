@@ -35,7 +35,7 @@ static int set_up(void **state)
     f->log = memfd_create("log", MFD_CLOEXEC);
     log_sink_take(f->log);
     log_setup(ENCHUFE_LOG_INFO, LOG_TEXT);
-    assert_int_equal(watchdog_init(&f->dog, &f->config, f->trace, 2), 0);
+    assert_int_equal(watchdog_init(&f->dog, &f->config, f->trace, 0, 2), 0);
     f->now = f->dog.last;
     *state = f;
     return 0;

@@ -1,0 +1,78 @@
+"""A process that runs plugins has the descriptors that it needs, and none that are the master's alone."""
+
+import os
+import signal
+import socket
+
+from client import Client
+from controlled import Controlled
+from server import service
+
+BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
+
+
+def descriptors(pid):
+    """What each is: `socket:[123]`, `anon_inode:[eventpoll]`, a path."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return found
+
+
+def kinds(pid, word):
+    return sorted(link for link in descriptors(pid) if word in link)
+
+
+def sockets_of(pid):
+    return {link for link in descriptors(pid) if link.startswith("socket:")}
+
+
+def worker_pids(generation):
+    return {worker["name"]: worker["pid"] for worker in generation["workers"]
+            if worker["pid"]}
+
+
+def test_a_worker_has_the_sockets_and_plugins_of_its_own_services_only():
+    inherited = os.open("/etc/passwd", os.O_RDONLY)
+    config = service("echo", listen=BOTH) + service("apart", "drain", isolate="yes", threads=1)
+    with Controlled(config, {"threads": 2, "watch": "yes"}, pass_fds=[inherited]) as server:
+        with Client(socket.AF_UNIX, server.control), server.connect("echo", "tcp") as held:
+            assert held.ask(b"hola", 4) == b"hola"
+            server.write(config + service("later", "drain", isolate="yes"))
+            server.reload()
+            draining, serving = (worker_pids(server.generations()[state])
+                                 for state in ("draining", "serving"))
+            every = list(draining.items()) + list(serving.items())
+            master = sockets_of(server.pid)
+            for name, pid in every:
+                loops = 1 if name == "apart" else 2
+                assert len(kinds(pid, "eventpoll")) == loops, (name, descriptors(pid))
+                assert len(kinds(pid, "timerfd")) == loops
+                assert len(kinds(pid, "memfd")) == 1
+                assert not kinds(pid, "signalfd") and not kinds(pid, "inotify")
+                assert not kinds(pid, "/etc/passwd")
+                # Two loops, TCP and UDP; the others have a socket for each loop.
+                assert len(sockets_of(pid) & master) == {"main": 4, "apart": 1, "later": 2}[name]
+            assert not sockets_of(serving["main"]) & sockets_of(serving["apart"])
+            held.end()
+            assert held.receive_all() == b""
+    os.close(inherited)
+
+
+def test_a_plugin_that_is_probed_finds_nothing_of_the_masters():
+    """Its constructor leaves a process behind that holds what there was."""
+    with Controlled(service("echo", listen=BOTH), {"watch": "yes"}) as server:
+        server.write(service("echo", listen=BOTH) + service("more", "load_child"))
+        server.reload()
+        with open(server.path("children"), encoding="ascii") as file:
+            children = list(map(int, file))
+        try:
+            probed = children[0]
+            assert not sockets_of(probed) & sockets_of(server.pid)
+            assert not kinds(probed, "eventpoll") and not kinds(probed, "inotify")
+        finally:
+            for child in children:
+                os.kill(child, signal.SIGKILL)
