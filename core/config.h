@@ -6,6 +6,7 @@
 #include "endpoint.h"
 #include "options.h"
 #include "report.h"
+#include "timeouts.h"
 
 /* [server]. */
 struct server_config {
@@ -31,9 +32,8 @@ struct service_limits {
     bool isolate;
     int64_t threads;         /* 0: as many loops as its worker has */
     int64_t max_connections; /* 0: no limit */
-    uint64_t idle_timeout;   /* 0: never */
-    uint64_t write_timeout;  /* 0: never */
-    uint64_t max_input;      /* 0: not said */
+    struct timeouts timeouts;
+    uint64_t max_input; /* 0: not said */
     uint64_t max_output;
     int64_t backlog;
     bool trust_source_ports;
