@@ -72,12 +72,16 @@ PLUGIN_OBJ := $(call objects,plugins/*/*.c)
 PLUGIN_SO  := $(PLUGINS:%=$B/plugins/%.so)
 UNIT_OBJ   := $(call objects,tests/unit/test_*.c)
 UNIT_TESTS := $(UNIT_OBJ:$O/%.o=$B/%)
-LOAD_OBJ   := $(call objects,tests/load/*.c)
+LOAD_OBJ   := $(call objects,$(filter-out tests/load/abuse%,$(wildcard tests/load/*.c)))
+ABUSE_OBJ  := $(call objects,tests/load/abuse*.c)
+PRELOAD_OBJ := $(call objects,tests/preload/*.c)
+PRELOAD_SO := $(PRELOAD_OBJ:$O/%.o=$B/%.so)
 TEST_OBJ   := $(call objects,tests/plugins/*.c)
 TEST_OBJXX := $(call objects,tests/plugins/*.cc)
 TEST_SO    := $(TEST_OBJ:$O/%.o=$B/%.so)
 TEST_SOXX  := $(TEST_OBJXX:$O/%.o=$B/%.so)
-OBJECTS    := $(CORE_OBJ) $(PLUGIN_OBJ) $(UNIT_OBJ) $(LOAD_OBJ) $(TEST_OBJ) $(TEST_OBJXX)
+OBJECTS    := $(CORE_OBJ) $(PLUGIN_OBJ) $(UNIT_OBJ) $(LOAD_OBJ) $(ABUSE_OBJ) $(PRELOAD_OBJ) \
+              $(TEST_OBJ) $(TEST_OBJXX)
 HEADERS    := $(wildcard include/enchufe/*.h)
 STYLED     := $(wildcard core/*.[ch] include/enchufe/*.h plugins/*/*.[ch] tests/*/*.[ch] tests/*/*.cc)
 
@@ -166,10 +170,20 @@ $(TEST_SOXX): $B/%.so: $O/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(LINK_CXX) $<
 
-# The client of the tests under load.
+# The clients of the tests under load: those that behave, and those that do not.
 $B/tests/load: $(LOAD_OBJ) $O/link.stamp
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(LINK_C) $(LOAD_OBJ)
+
+$B/tests/abuse: $(ABUSE_OBJ) $O/link.stamp
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(LINK_C) $(ABUSE_OBJ)
+
+# Libraries for LD_PRELOAD. Without a sanitizer, whose runtime must stand first.
+$(PRELOAD_OBJ): PART_FLAGS = -fPIC -fno-sanitize=all
+$(PRELOAD_SO): $B/%.so: $O/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -shared $(HARDEN) $(LDFLAGS) -o $@ $<
 
 # A unit test takes from the archive what it does not define itself.
 $O/libcore.a: $(filter-out $O/core/main.o,$(CORE_OBJ))
@@ -187,7 +201,7 @@ $(UNIT_TESTS): $B/%: $O/%.o $O/libcore.a $O/link.stamp
 
 TEST_ENV = ENCHUFE='$(abspath $B/enchufe)' ENCHUFE_BUILD='$(abspath $B)' ENCHUFE_VARIANT=$(VARIANT) \
 	PYTHONDONTWRITEBYTECODE=1
-SYSTEM_BUILT = all $(TEST_SO) $(TEST_SOXX) $B/tests/load
+SYSTEM_BUILT = all $(TEST_SO) $(TEST_SOXX) $(PRELOAD_SO) $B/tests/load $B/tests/abuse
 
 run_unit = failed=; for test in $(UNIT_TESTS); do $$test || failed="$$failed $$test"; done; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; false; }

@@ -304,6 +304,7 @@ static void read_services(struct config *config, const struct sections *sections
 {
     struct service_limits defaults = { 0 };
 
+    timeouts_unsaid(&defaults.timeouts);
     read_defaults(config, sections, &defaults, report);
     config->services = calloc(sections->services + 1, sizeof *config->services);
     if (!config->services) {

@@ -6,6 +6,7 @@
 #include "endpoint.h"
 #include "options.h"
 #include "report.h"
+#include "timeouts.h"
 
 /* Whether each loop is bound to a processor. */
 enum pin { PIN_AUTO, PIN_YES, PIN_NO };
@@ -35,9 +36,8 @@ struct service_limits {
     bool isolate;
     int64_t threads;         /* 0: as many loops as its worker has */
     int64_t max_connections; /* 0: no limit */
-    uint64_t idle_timeout;   /* 0: never */
-    uint64_t write_timeout;  /* 0: never */
-    uint64_t max_input;      /* 0: not said */
+    struct timeouts timeouts;
+    uint64_t max_input; /* 0: not said */
     uint64_t max_output;
     int64_t backlog;
     bool trust_source_ports;

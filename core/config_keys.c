@@ -114,6 +114,14 @@ const enchufe_option config_server_table[] = {
     { .name = NULL },
 };
 
+/* No default here: where the file says nothing, the plugin is asked (timeouts.h). */
+#define TIMEOUT_ROW(field, standard, text)                                                         \
+    { .name = #field "_timeout",                                                                   \
+      .type = ENCHUFE_OPTION_DURATION,                                                             \
+      .offset = offsetof(struct service_limits, timeouts.field),                                   \
+      .choices = never_word,                                                                       \
+      .help = text },
+
 const enchufe_option config_service_table[] = {
     { .name = "isolate",
       .type = ENCHUFE_OPTION_BOOL,
@@ -136,24 +144,12 @@ const enchufe_option config_service_table[] = {
       .max = INT64_MAX,
       .choices = unlimited_word,
       .help = "connections open at once" },
-    { .name = "idle_timeout",
-      .type = ENCHUFE_OPTION_DURATION,
-      .offset = offsetof(struct service_limits, idle_timeout),
-      .value = "never",
-      .choices = never_word,
-      .help = "how long a connection may be silent" },
-    { .name = "write_timeout",
-      .type = ENCHUFE_OPTION_DURATION,
-      .offset = offsetof(struct service_limits, write_timeout),
-      .value = "1m",
-      .choices = never_word,
-      .help = "how long a client may take no output" },
-    { .name = "max_input",
-      .type = ENCHUFE_OPTION_SIZE,
-      .offset = offsetof(struct service_limits, max_input),
-      .min = 1,
-      .max = GIB,
-      .help = "bytes kept that the plugin could not use yet" },
+    TIMEOUTS(TIMEOUT_ROW){ .name = "max_input",
+                           .type = ENCHUFE_OPTION_SIZE,
+                           .offset = offsetof(struct service_limits, max_input),
+                           .min = 1,
+                           .max = GIB,
+                           .help = "bytes kept that the plugin could not use yet" },
     { .name = "max_output",
       .type = ENCHUFE_OPTION_SIZE,
       .offset = offsetof(struct service_limits, max_output),

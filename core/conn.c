@@ -57,6 +57,8 @@ static void settle(struct enchufe_conn *conn)
         conn_feed_held(conn);
     if (conn->phase == CONN_FLUSHING && conn->out.len == 0)
         end_output(conn);
+    if (conn->at->service->awaits)
+        conn_await(conn);
 
     if (buffer_own(&conn->out) != 0)
         conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
@@ -131,22 +133,11 @@ static void ready(struct loop_source *source, uint32_t events)
 static void expire(struct timer *timer)
 {
     struct enchufe_conn *conn = CONTAINER_OF(timer, struct enchufe_conn, timer);
-    uint64_t now = conn->at->loop->now;
 
     if (conn->phase == CONN_DEAD)
         return;
     conn->busy = true;
-    if (conn->write_deadline <= now) {
-        conn_close(conn, conn->phase == CONN_LINGERING ? conn->reason : ENCHUFE_CLOSED_SLOW_READER);
-    } else if (conn_idle_deadline(conn) <= now) {
-        conn_close(conn, ENCHUFE_CLOSED_IDLE);
-    } else if (conn->plugin_deadline <= now) {
-        conn->plugin_deadline = TIMER_NEVER;
-        if (conn->phase == CONN_OPEN)
-            service_call(conn->at->service, on_timer, conn);
-    }
-    if (conn->phase != CONN_DEAD)
-        conn_schedule(conn);
+    conn_expire(conn);
     settle(conn);
 }
 

@@ -4,6 +4,7 @@
  *   conn_input.c   receiving, framing, the plugin's input callbacks
  *   conn_output.c  writing (as plugins call it) and flushing
  *   conn_end.c     the last callback, the log's line, the memory
+ *   conn_timeouts.c   its deadlines and its timer
  *   conn_base.c    what all of these use
  *   conn_ref.c, conn_post.c   references, and events that other threads post through them
  *
@@ -39,7 +40,7 @@ struct enchufe_conn {
     struct buffer in, out;
     enchufe_ref *ref; /* NULL until a plugin asks for one */
     struct loop_task task;
-    struct timer timer; /* the earliest of the deadlines below, or earlier */
+    struct timer timer; /* the earliest of the deadlines (conn_due, plugin_deadline), or earlier */
     uint64_t plugin_deadline;
     uint64_t write_deadline; /* while blocked or lingering */
     uint64_t active_at;      /* when bytes moved last, by loop_now() */
@@ -59,6 +60,9 @@ struct enchufe_conn {
     bool eof_told; /* and the plugin knows */
     bool hung_up;  /* not watched: the client is gone, and there is nothing to read for now */
     bool draining; /* on_drain was called */
+    uint32_t
+        awaited; /* since when the client owes input, in LOOP_TICK_MS after opened_at and one more;
+                         0: it owes none, or it is to be looked at anew */
     alignas(max_align_t) unsigned char state[]; /* the plugin's conn_size bytes */
 };
 
@@ -77,7 +81,7 @@ bool conn_event(struct enchufe_conn *conn, uint64_t tag, void *data);
 /* Bytes moved: the idle time starts again. Reads no clock where nobody asks for the time. */
 static inline void conn_active(struct enchufe_conn *conn)
 {
-    if (conn->at->service->config->limits.idle_timeout != 0)
+    if (conn->at->service->timeouts.idle != 0)
         conn->active_at = loop_now(conn->at->loop);
 }
 
@@ -100,6 +104,25 @@ void conn_feed_held(struct enchufe_conn *conn);
 /* One send of what is queued, unless the system took no more last time. */
 void conn_flush(struct enchufe_conn *conn);
 
+/* conn_timeouts.c */
+
+/* When a connection ends by itself, in milliseconds of the loop's time, and why. */
+struct conn_due {
+    uint64_t at; /* TIMER_NEVER: it does not */
+    int reason;
+};
+struct conn_due conn_due(const struct enchufe_conn *conn);
+
+/* Notes since when the client owes input, or that it does not. Once for each way in, and only where
+ * service->awaits. */
+void conn_await(struct enchufe_conn *conn);
+
+/* Recomputes when the connection's timer must fire. */
+void conn_schedule(struct enchufe_conn *conn);
+
+/* The timer fired: closes what is due, calls on_timer where that is. */
+void conn_expire(struct enchufe_conn *conn);
+
 /* conn_end.c */
 
 /* Ends it: on_close, the log's line, the counters, the memory. Only for the end of a turn. */
@@ -117,11 +140,5 @@ void conn_close(struct enchufe_conn *conn, int reason);
 /* Something changed from outside of the connection's own events (a write from another connection's
  * callback, resume): see to it at the end of the turn. */
 void conn_later(struct enchufe_conn *conn);
-
-/* Recomputes when the connection's timer must fire. */
-void conn_schedule(struct enchufe_conn *conn);
-
-/* When idle_timeout will have passed, by loop_now(); TIMER_NEVER where it cannot. */
-uint64_t conn_idle_deadline(const struct enchufe_conn *conn);
 
 #endif

@@ -28,6 +28,14 @@ static void reset_on_close(int fd)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 }
 
+static bool ends_with_reset(const struct enchufe_conn *conn)
+{
+    int reason = conn->reason;
+
+    return reason == ENCHUFE_CLOSED_ABORTED || reason == ENCHUFE_CLOSED_SLOW_READER ||
+           (conn->blocked && (reason == ENCHUFE_CLOSED_IDLE || reason == ENCHUFE_CLOSED_SESSION));
+}
+
 void conn_end(struct enchufe_conn *conn)
 {
     struct enchufe_loop *at = conn->at;
@@ -39,7 +47,7 @@ void conn_end(struct enchufe_conn *conn)
     if (conn->next != NULL)
         conn->next->link = conn->link;
 
-    if (conn->reason == ENCHUFE_CLOSED_ABORTED || conn->reason == ENCHUFE_CLOSED_SLOW_READER)
+    if (ends_with_reset(conn))
         reset_on_close(conn->source.fd);
     /* Not left to close(): a process that a plugin forked may hold the socket open, and epoll would go on
      * to report a connection that is freed. */

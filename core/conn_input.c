@@ -107,6 +107,8 @@ static void feed_kept(struct enchufe_conn *conn)
     size_t used = feed(conn, conn->in.data + conn->in.start, conn->in.len);
 
     buffer_consume(&conn->in, used);
+    if (used != 0)
+        conn->awaited = 0;
 }
 
 /* After the last byte: what is left of a line is a line, of any other message an error. */
@@ -143,6 +145,8 @@ static void received(struct enchufe_conn *conn, unsigned char *data, size_t len)
         if (conn->phase == CONN_OPEN)
             feed_kept(conn);
     } else {
+        /* Not the wait for the first byte any more. */
+        conn->awaited = 0;
         size_t used = feed(conn, data, len);
         keep(conn, data + used, len - used);
     }

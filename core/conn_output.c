@@ -69,7 +69,7 @@ int enchufe_writev(enchufe_conn *conn, const struct iovec *parts, int count)
 /* A client has write_timeout to take something; each time it does, the time starts again. */
 static void expect_progress(struct enchufe_conn *conn)
 {
-    uint64_t timeout = conn->at->service->config->limits.write_timeout;
+    uint64_t timeout = conn->at->service->timeouts.write;
 
     conn->write_deadline =
         timeout == 0 ? TIMER_NEVER : loop_now(conn->at->loop) + timeout + LOOP_TICK_MS;

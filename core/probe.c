@@ -120,6 +120,7 @@ static void probe_from(int fd, const struct config *config, struct plugin_file *
 static void describe(int fd, const struct plugin_file *file, bool options)
 {
     struct plugin plugin;
+    struct timeouts_table timeouts;
     char error[PLUGIN_ERROR], *text = NULL;
     size_t size = 0;
 
@@ -144,6 +145,11 @@ static void describe(int fd, const struct plugin_file *file, bool options)
         options_print(out, v->options);
     else if (options)
         fputs("no options\n", out);
+    timeouts_describe(v, &timeouts);
+    if (options && timeouts.rows[0].name != NULL) {
+        fputs("and where the configuration does not say them:\n", out);
+        options_print(out, timeouts.rows);
+    }
     fclose(out);
     for (size_t at = 0; at < size; at += sizeof((struct packet *)NULL)->text)
         say(fd, 't', 0, text + at, size - at);

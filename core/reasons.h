@@ -22,7 +22,10 @@
     REASON(IO_ERROR, "io-error", "the system refused to send or receive")                       \
     REASON(SHUTDOWN, "shutdown", "the server ended")                                            \
     REASON(PLUGIN_ERROR, "plugin-error", "the service broke the contract of plugins")           \
-    REASON(LIMIT, "limit", "max_connections were open already")
+    REASON(LIMIT, "limit", "max_connections were open already")                                 \
+    REASON(FIRST_BYTE, "first-byte-timeout", "nothing was said for first_byte_timeout")         \
+    REASON(MESSAGE, "message-timeout", "a message took longer than message_timeout")            \
+    REASON(SESSION, "session-timeout", "the connection lasted for session_timeout")
 /* clang-format on */
 
 /* Numbers run from 1, so a table indexed by reason has one row more. */

@@ -23,6 +23,8 @@ static void set_limits(struct enchufe_service *service)
     const enchufe_framing *framing = service->plugin.v.framing;
     size_t said = service->config->limits.max_input;
 
+    service->timeouts = timeouts_resolve(&service->config->limits.timeouts, &service->plugin.v);
+    service->awaits = service->timeouts.first_byte != 0 || service->timeouts.message != 0;
     service->max_input = said != 0 ? said : MAX_INPUT_DEFAULT;
     if (framing == NULL)
         return;

@@ -7,6 +7,7 @@
 #include "loop.h"
 #include "plugin.h"
 #include "stats.h"
+#include "timeouts.h"
 #include "trace.h"
 
 /* The service on one loop: enchufe_loop of the contract. One thread uses it. */
@@ -34,6 +35,8 @@ struct enchufe_service {
     bool configured;                /* the plugin is open and its options were parsed */
     _Atomic bool refusal_told;      /* see datagram.c */
     struct report *report;          /* only during check */
+    struct timeouts timeouts;       /* of the section, the plugin or the server */
+    bool awaits;                    /* one of first_byte and message is set */
     size_t max_input;               /* bytes of input kept */
     size_t max_message;             /* of the framing */
     int64_t server_max_connections; /* of the whole server; 0: no limit */

@@ -40,7 +40,7 @@ extern "C" {
 
 /* A server loads a plugin of the same major version, whichever minor is newer. */
 #define ENCHUFE_ABI_MAJOR 1
-#define ENCHUFE_ABI_MINOR 0
+#define ENCHUFE_ABI_MINOR 1
 
 #define ENCHUFE_EXPORT __attribute__((visibility("default")))
 #define ENCHUFE_PRINTF(text, first) __attribute__((format(printf, text, first)))
@@ -191,6 +191,9 @@ enum enchufe_reason {
     ENCHUFE_CLOSED_SHUTDOWN = 13,     /* the server ends */
     ENCHUFE_CLOSED_PLUGIN_ERROR = 14, /* the plugin broke the contract; the log says how */
     ENCHUFE_CLOSED_LIMIT = 15,        /* refused: max_connections */
+    ENCHUFE_CLOSED_FIRST_BYTE = 16,   /* first_byte_timeout passed */
+    ENCHUFE_CLOSED_MESSAGE = 17,      /* message_timeout passed */
+    ENCHUFE_CLOSED_SESSION = 18,      /* session_timeout passed */
 };
 
 /* Returns the name of a reason for logs, such as `closed-by-client`; `unknown` for any other
@@ -293,7 +296,22 @@ typedef struct enchufe_plugin {
 
     /* A datagram arrived on a udp:// endpoint. */
     void (*on_datagram)(enchufe_service *service, const enchufe_datagram *datagram);
+
+    /* Since 1.1. The timeouts of a service whose configuration says none, in milliseconds. 0: the
+     * server's own default; ENCHUFE_NEVER: none. The section and [defaults] overrule them, and no
+     * timeout fires early. Each closes the connection with the reason of its name.
+     * While the plugin has paused the input, or output is above the high-water mark, the server does
+     * not wait for the client's input: first_byte_timeout and message_timeout start anew after it. */
+    uint64_t first_byte_timeout; /* from the accept to the client's first byte */
+    uint64_t idle_timeout;       /* without a byte in either direction, whoever is waited for */
+    uint64_t message_timeout;    /* from a message's first byte until on_message gets it; without a
+                                    framing: while bytes are kept of which on_data takes none */
+    uint64_t write_timeout;   /* without a byte that the client takes, while output waits for it */
+    uint64_t session_timeout; /* from the accept to the end, whatever happens in between */
 } enchufe_plugin;
+
+/* A timeout of a plugin that is none. */
+#define ENCHUFE_NEVER UINT64_MAX
 
 /* The one symbol that the server looks up. */
 #define ENCHUFE_PLUGIN_SYMBOL "enchufe_plugin_entry"

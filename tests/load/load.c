@@ -127,7 +127,8 @@ static void serve(void)
         if (load_now() >= next_sweep) {
             next_sweep = load_now() + SWEEP_MS;
             stream_check_deadlines(load_now());
-            datagram_check_deadlines(load_now());
+            if (load.udp.sin_port != 0)
+                datagram_check_deadlines(load_now());
             held_ask_one();
         }
     }

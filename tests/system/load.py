@@ -34,7 +34,7 @@ class Load:
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         env=environment())
         try:
-            self._expect("started")
+            wait_for_word(self.process, "started")
         except BaseException:
             self._kill()
             raise
@@ -55,13 +55,14 @@ class Load:
         assert not lost and self.process.returncode == 0, f"lost: {lost}\n{out}{err}"
         assert self.counts["held"] == self.held, self.counts
 
-    def _expect(self, word):
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            assert selector.select(DEADLINE), f"the load did not say `{word}` within {DEADLINE} s"
-        line = self.process.stdout.readline()
-        assert line == word + "\n", f"{line!r}: {self.process.communicate(timeout=DEADLINE)}"
-
     def _kill(self):
         self.process.kill()
         print(f"---- load\n{self.process.communicate()}")
+
+
+def wait_for_word(process, word):
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        assert selector.select(DEADLINE), f"a client did not say `{word}` within {DEADLINE} s"
+    line = process.stdout.readline()
+    assert line == word + "\n", f"{line!r}: {process.communicate(timeout=DEADLINE)}"

@@ -65,8 +65,8 @@ static void what_is_not_said_has_its_default(void **state)
     assert_false(limits->isolate);
     assert_int_equal(limits->threads, 0);
     assert_int_equal(limits->max_connections, 0);
-    assert_int_equal(limits->idle_timeout, 0);
-    assert_int_equal(limits->write_timeout, 60000);
+#define ASSERT_UNSAID(name, standard, help) assert_true(limits->timeouts.name == TIMEOUT_UNSAID);
+    TIMEOUTS(ASSERT_UNSAID)
     assert_int_equal(limits->max_input, 0);
     assert_int_equal(limits->max_output, 16 << 20);
     assert_int_equal(limits->backlog, 4096);
@@ -157,12 +157,12 @@ static void defaults_give_each_service_what_it_does_not_say(void **state)
     (void)state;
     assert_string_equal(read.printed, "");
     assert_int_equal(a->backlog, 7);
-    assert_int_equal(a->idle_timeout, 300000);
+    assert_int_equal(a->timeouts.idle, 300000);
     assert_true(a->isolate);
     assert_int_equal(b->backlog, 128);
-    assert_int_equal(b->idle_timeout, 0);
+    assert_int_equal(b->timeouts.idle, 0);
     assert_false(b->isolate);
-    assert_int_equal(b->write_timeout, 60000);
+    assert_true(b->timeouts.write == TIMEOUT_UNSAID);
     done(&read);
 }
 
@@ -343,7 +343,7 @@ static void the_keys_of_a_service_are_known_by_name(void **state)
     assert_string_equal(keys[1], "listen");
     while (keys[count])
         count++;
-    assert_int_equal(count, 11);
+    assert_int_equal(count, 14);
     assert_ptr_equal(config_service_keys(), keys);
 }
 
