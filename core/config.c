@@ -301,7 +301,7 @@ static void read_defaults(struct config *config, const struct sections *sections
 static void read_services(struct config *config, const struct sections *sections,
                           struct report *report)
 {
-    struct service_limits defaults = { 0 };
+    struct service_limits defaults = { .max_reply_ratio = RATIO_OF_PLUGIN };
 
     read_defaults(config, sections, &defaults, report);
     config->services = calloc(sections->services + 1, sizeof *config->services);
