@@ -75,7 +75,7 @@ socklen_t address_to_sockaddr(const enchufe_address *address, bool as_ipv6,
 {
     struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(address->port) };
 
-    memset(out, 0, sizeof *out);
+    out->ss_family = AF_UNSPEC;
     if (address->family == ENCHUFE_FAMILY_NONE)
         return 0;
     if (as_ipv6 || address->family == ENCHUFE_FAMILY_IPV6)

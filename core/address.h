@@ -10,7 +10,7 @@
 void address_from_sockaddr(enchufe_address *out, const struct sockaddr *in);
 
 /* The socket address for `address`; with as_ipv6, an IPv4 address becomes ::ffff:1.2.3.4, as a socket
- * of both families wants it. Returns its length, 0 for ENCHUFE_FAMILY_NONE. */
+ * of both families wants it. Returns its length, 0 for ENCHUFE_FAMILY_NONE; nothing is written behind it. */
 socklen_t address_to_sockaddr(const enchufe_address *address, bool as_ipv6,
                               struct sockaddr_storage *out);
 

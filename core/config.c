@@ -302,7 +302,7 @@ static void read_defaults(struct config *config, const struct sections *sections
 static void read_services(struct config *config, const struct sections *sections,
                           struct report *report)
 {
-    struct service_limits defaults = { 0 };
+    struct service_limits defaults = { .max_reply_ratio = RATIO_OF_PLUGIN };
 
     timeouts_unsaid(&defaults.timeouts);
     read_defaults(config, sections, &defaults, report);

@@ -31,6 +31,8 @@ struct server_config {
     struct place user_place, group_place, log_place, control_place; /* where they were said */
 };
 
+#define RATIO_OF_PLUGIN (-1)
+
 /* What a section of its own or [defaults] can say of every service. */
 struct service_limits {
     bool isolate;
@@ -41,6 +43,7 @@ struct service_limits {
     uint64_t max_output;
     int64_t backlog;
     bool trust_source_ports;
+    int64_t max_reply_ratio; /* 0: no limit; RATIO_OF_PLUGIN: not said */
 };
 
 /* One endpoint of a service, and where it was said. */

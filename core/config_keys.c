@@ -168,7 +168,15 @@ const enchufe_option config_service_table[] = {
       .type = ENCHUFE_OPTION_BOOL,
       .offset = offsetof(struct service_limits, trust_source_ports),
       .value = "no",
-      .help = "answer datagrams from ports below 1024 and from this server's own" },
+      .help =
+          "answer datagrams from ports below 1024 and this server's own, multicast and broadcast" },
+    { .name = "max_reply_ratio",
+      .type = ENCHUFE_OPTION_INTEGER,
+      .offset = offsetof(struct service_limits, max_reply_ratio),
+      .min = 1,
+      .max = 1000000,
+      .choices = unlimited_word,
+      .help = "how many times its own size a datagram may be answered with" },
     { .name = NULL },
 };
 

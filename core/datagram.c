@@ -3,8 +3,9 @@
  * A reply that is (a part of) the datagram itself is sent from where it was received; any other is
  * copied into the batch's arena. Both end with the batch. */
 #include "datagram.h"
+#include "amplification.h"
 #include "container.h"
-#include "log.h"
+#include "refusal.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -20,10 +21,14 @@
 /* Batches that a leaving worker still handles, so that a flood cannot keep it. */
 #define DRAIN_BATCHES 4096
 
+/* In enchufe_route.flags: what came was sent to multicast or broadcast, and is not answered from there. */
+#define ROUTE_OF_GROUP 1u
+
+/* Room for both: a socket of both families tells both of IPv4. */
 union control {
     struct cmsghdr align;
-    unsigned char v6[CMSG_SPACE(sizeof(struct in6_pktinfo))];
-    unsigned char v4[CMSG_SPACE(sizeof(struct in_pktinfo))];
+    unsigned char
+        room[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
 };
 
 struct message {
@@ -42,6 +47,8 @@ struct datagram_batch {
     size_t arena_used;
     unsigned out_count;
     struct datagram_socket *out_socket; /* whose the queued ones are */
+    uint64_t budget;                    /* bytes that may be sent because of the datagram that is
+                                           handled (amplification.h); none between datagrams */
     struct loop_task task;              /* flushes what was sent outside of a batch */
 };
 
@@ -144,7 +151,7 @@ static void queue(struct datagram_socket *socket, const enchufe_route *route, co
                                .msg_iov = &message->part,
                                .msg_iovlen = 1 };
     header->msg_namelen = address_to_sockaddr(&route->peer, socket->as_ipv6, &message->address);
-    if (socket->wildcard)
+    if (socket->wildcard && (route->flags & ROUTE_OF_GROUP) == 0)
         set_source(header, &message->control, &route->local, socket->as_ipv6);
     batch->out_count++;
 }
@@ -158,19 +165,22 @@ static struct datagram_socket *find_socket(const enchufe_loop *loop, const enchu
     return socket;
 }
 
-/* Counted each time, told once: whoever forges senders would fill the log. */
-static void refuse(struct datagram_socket *socket, const enchufe_route *route)
+/* What is refused for its address costs nothing of the budget. */
+static enum refusal find_refusal(const struct datagram_socket *socket, const enchufe_route *route,
+                                 size_t len)
 {
-    struct enchufe_service *service = socket->at->service;
-    char peer[ENCHUFE_ADDRESS_TEXT];
+    struct datagram_batch *batch = socket->batch;
 
-    stats_add(&socket->at->stats->datagrams_refused, 1);
-    if (atomic_exchange(&service->refusal_told, true))
-        return;
-    log_event(ENCHUFE_LOG_WARNING, "not answered: the sender looks like a service itself",
-              LOG_STR("service", service->name),
-              LOG_STR("peer", enchufe_address_format(&route->peer, peer, sizeof peer)),
-              LOG_STR("advice", "trust_source_ports = yes answers all the same"));
+    if (!socket->trusted) {
+        if ((route->flags & ROUTE_OF_GROUP) != 0 || !reflection_is_host(&route->peer))
+            return REFUSAL_GROUP;
+        if (reflection_suspects(&batch->reflection, route))
+            return REFUSAL_SERVICE;
+    }
+    if (socket->at->service->max_reply_ratio != ENCHUFE_RATIO_UNLIMITED &&
+        !amplification_spend(&batch->budget, &route->peer, len))
+        return REFUSAL_RATIO;
+    return REFUSAL_NONE;
 }
 
 static int send_along(enchufe_loop *loop, const enchufe_route *route, const void *data, size_t len,
@@ -182,11 +192,9 @@ static int send_along(enchufe_loop *loop, const enchufe_route *route, const void
         return -EMSGSIZE;
     if (socket == NULL || route->peer.family == ENCHUFE_FAMILY_NONE)
         return -EINVAL;
-    if (!socket->at->service->config->limits.trust_source_ports &&
-        reflection_suspects(&socket->batch->reflection, route)) {
-        refuse(socket, route);
-        return 0;
-    }
+    enum refusal why = find_refusal(socket, route, len);
+    if (why != REFUSAL_NONE)
+        return refusal_note(loop, why, &route->peer, len);
     queue(socket, route, data, len, in_batch);
     return 0;
 }
@@ -207,10 +215,16 @@ int enchufe_send(enchufe_loop *loop, const enchufe_route *route, const void *dat
 
 /* ---- in ---- */
 
-static void read_local(const struct msghdr *header, enchufe_address *local)
+/* Of what was sent to a group, IPv4 tells the group and our own address in that network, which becomes the
+ * local one; and it is the only one that knows the broadcast addresses of all networks. Where both families
+ * tell, it comes last. */
+static void read_local(const struct msghdr *header, enchufe_route *route)
 {
-    struct sockaddr_storage address = { 0 };
+    enchufe_address *local = &route->local;
+    uint16_t port = local->port;
+    struct sockaddr_storage address;
 
+    address.ss_family = AF_UNSPEC;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL;
          c = CMSG_NXTHDR((struct msghdr *)header, c)) {
         if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
@@ -218,20 +232,23 @@ static void read_local(const struct msghdr *header, enchufe_address *local)
             memcpy(&info, CMSG_DATA(c), sizeof info);
             *(struct sockaddr_in6 *)&address =
                 (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_addr = info.ipi6_addr };
+            if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr))
+                route->flags |= ROUTE_OF_GROUP;
             if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
                 ((struct sockaddr_in6 *)&address)->sin6_scope_id = info.ipi6_ifindex;
         } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof info);
+            if (info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr)
+                route->flags |= ROUTE_OF_GROUP;
             *(struct sockaddr_in *)&address =
                 (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = info.ipi_spec_dst };
-        } else {
-            continue;
         }
-        uint16_t port = local->port;
-        address_from_sockaddr(local, (struct sockaddr *)&address);
-        local->port = port;
     }
+    if (address.ss_family == AF_UNSPEC)
+        return;
+    address_from_sockaddr(local, (struct sockaddr *)&address);
+    local->port = port;
 }
 
 static void deliver(struct datagram_socket *socket, unsigned index)
@@ -244,13 +261,18 @@ static void deliver(struct datagram_socket *socket, unsigned index)
         .len = header->msg_len,
         .service = service,
         .loop = socket->at,
-        .route = { .local = socket->bound, .endpoint = socket->endpoint },
+        .route = { .local = socket->bound,
+                   .endpoint = socket->endpoint,
+                   .flags = socket->to_group ? ROUTE_OF_GROUP : 0 },
     };
 
     address_from_sockaddr(&datagram.route.peer, (const struct sockaddr *)&batch->in[index].address);
     if (socket->wildcard)
-        read_local(&header->msg_hdr, &datagram.route.local);
+        read_local(&header->msg_hdr, &datagram.route);
+    batch->budget =
+        amplification_budget(service->max_reply_ratio, &datagram.route.peer, datagram.len);
     service_call(service, on_datagram, service, &datagram);
+    batch->budget = 0;
 }
 
 /* Returns how many datagrams there were; fewer than BATCH: the queue is empty. */
@@ -326,6 +348,21 @@ static bool is_unspecified(const enchufe_address *address)
     return memcmp(address->ip, zero, address->family == ENCHUFE_FAMILY_IPV4 ? 4 : 16) == 0;
 }
 
+static bool set_option(int fd, int level, int option, int value)
+{
+    return setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+/* What each datagram of a wildcard socket tells, and whether the system lets us send to the broadcast
+ * addresses of its networks, which it knows better than we do. */
+static bool set_options(const struct datagram_socket *socket, int fd)
+{
+    return set_option(fd, SOL_SOCKET, SO_BROADCAST, socket->trusted) &&
+           (!socket->wildcard || set_option(fd, IPPROTO_IP, IP_PKTINFO, 1)) &&
+           (!socket->wildcard || !socket->as_ipv6 ||
+            set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1));
+}
+
 int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
                    struct datagram_batch *batch, int fd, uint32_t number,
                    const _Atomic unsigned char *gone)
@@ -343,17 +380,14 @@ int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
         .endpoint = number,
         .gone = gone,
         .as_ipv6 = bound.ss_family == AF_INET6,
+        .trusted = at->service->config->limits.trust_source_ports,
     };
     address_from_sockaddr(&socket->bound, (struct sockaddr *)&bound);
     socket->wildcard = is_unspecified(&socket->bound);
-    if (socket->wildcard) {
-        int on = 1;
-        int failed = socket->as_ipv6
-                         ? setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on)
-                         : setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
-        if (failed)
-            return -errno;
-    }
+    socket->to_group = !socket->wildcard && (!reflection_is_host(&socket->bound) ||
+                                             reflection_is_broadcast(&socket->bound));
+    if (!set_options(socket, fd))
+        return -errno;
     at->udp = socket;
     return loop_watch(at->loop, &socket->source, EPOLLIN);
 }

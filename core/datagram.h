@@ -21,6 +21,8 @@ struct datagram_socket {
     uint32_t endpoint;                 /* of routes: which socket of the service */
     const _Atomic unsigned char *gone; /* of the endpoint; see sockets.h */
     bool wildcard; /* bound to every address: each datagram tells which it was sent to */
+    bool to_group; /* bound to a multicast or broadcast address: all that comes was sent to it */
+    bool trusted;  /* trust_source_ports */
     bool as_ipv6;  /* an IPv6 socket, which writes IPv4 addresses as ::ffff:1.2.3.4 */
 };
 

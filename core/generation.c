@@ -211,6 +211,8 @@ void generation_log_served(const struct generation *generation)
             LOG_NUM("datagrams_in", sum.datagrams_in), LOG_NUM("datagrams_out", sum.datagrams_out),
             LOG_NUM("datagrams_unsent", sum.datagrams_unsent),
             LOG_NUM("datagrams_refused", sum.datagrams_refused),
+            LOG_NUM("datagrams_to_groups", sum.datagrams_to_groups),
+            LOG_NUM("datagrams_over_ratio", sum.datagrams_over_ratio),
             LOG_NUM("datagrams_dropped", sockets_dropped(&generation->sockets, i)));
     }
 }

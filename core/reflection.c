@@ -1,6 +1,8 @@
 /* Telling services from clients by their addresses. */
 #include "reflection.h"
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Services, echo and chargen among them, have ports below; clients get theirs from the system, above. */
 #define FIRST_CLIENT_PORT 1024
@@ -49,6 +51,32 @@ static bool is_own(const struct reflection *reflection, const enchufe_route *rou
             return true;
     }
     return false;
+}
+
+bool reflection_is_odd_host(const enchufe_address *address)
+{
+    static const uint8_t unspecified[16], everybody[4] = { 255, 255, 255, 255 };
+    const uint8_t *ip = address->ip;
+
+    if (address->family == ENCHUFE_FAMILY_IPV6)
+        return ip[0] != 0xff && memcmp(ip, unspecified, 16) != 0;
+    return (ip[0] & 0xf0) != 0xe0 && memcmp(ip, everybody, 4) != 0 &&
+           memcmp(ip, unspecified, 4) != 0;
+}
+
+/* To connect there, a socket would need SO_BROADCAST. Nothing is sent. */
+bool reflection_is_broadcast(const enchufe_address *address)
+{
+    struct sockaddr_storage to;
+    socklen_t len = address_to_sockaddr(address, false, &to);
+    int fd =
+        address->family == ENCHUFE_FAMILY_IPV4 ? socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
+
+    if (fd < 0)
+        return false;
+    bool refused = connect(fd, (struct sockaddr *)&to, len) != 0 && errno == EACCES;
+    close(fd);
+    return refused;
 }
 
 bool reflection_suspects(const struct reflection *reflection, const enchufe_route *route)

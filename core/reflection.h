@@ -1,6 +1,7 @@
-/* Whom a datagram may not be answered: two services that answer each other do so for ever, and one
+/* Whom a datagram may not be answered. Two services that answer each other do so for ever, and one
  * datagram with a forged sender is enough to begin it (VU#417980; 870,000 datagrams in 3 s were measured
- * between two echo services). */
+ * between two echo services). What is sent to multicast or broadcast is answered by every host that serves
+ * it, which a forged sender would get all of; and a reply to such an address reaches every one. */
 #ifndef REFLECTION_H
 #define REFLECTION_H
 
@@ -15,8 +16,26 @@ struct reflection {
 /* sockets is borrowed. */
 void reflection_init(struct reflection *reflection, const struct sockets *sockets);
 
+/* Whether an address can be one host's: neither multicast, nor broadcast (as far as an address tells; those
+ * of subnets it does not), nor unspecified. */
+static inline bool reflection_is_host(const enchufe_address *address);
+
+/* The same for addresses that begin as only few do; reflection_is_host() calls it. */
+bool reflection_is_odd_host(const enchufe_address *address);
+
+/* Whether an IPv4 address is broadcast on one of this host's networks now. Asks the system. */
+bool reflection_is_broadcast(const enchufe_address *address);
+
 /* Whether the peer of a route is likely a service itself: a source port below 1024, or an endpoint of this
  * server. */
 bool reflection_suspects(const struct reflection *reflection, const enchufe_route *route);
+
+/* Asked for every datagram, so the first byte decides where it can. */
+static inline bool reflection_is_host(const enchufe_address *address)
+{
+    uint8_t first = address->ip[0];
+
+    return (first != 0 && first < 224) || reflection_is_odd_host(address);
+}
 
 #endif

@@ -1,5 +1,6 @@
 /* Services: from a section and a plugin to something that can be called. */
 #include "service.h"
+#include "amplification.h"
 #include "config_keys.h"
 #include "framing.h"
 #include "log.h"
@@ -18,7 +19,7 @@ static void *zeroed(size_t size)
 }
 
 /* A framed service must be able to keep one whole message; max_input, where said, lowers the longest. */
-static void set_limits(struct enchufe_service *service)
+static void set_max_input(struct enchufe_service *service)
 {
     const enchufe_framing *framing = service->plugin.v.framing;
     size_t said = service->config->limits.max_input;
@@ -36,6 +37,18 @@ static void set_limits(struct enchufe_service *service)
         service->max_message = said;
     if (service->max_input < service->max_message + extra)
         service->max_input = service->max_message + extra;
+}
+
+/* The section has the last word, then the plugin. */
+static void set_reply_ratio(struct enchufe_service *service)
+{
+    int64_t said = service->config->limits.max_reply_ratio;
+    uint32_t declared = service->plugin.v.max_reply_ratio;
+
+    if (said == RATIO_OF_PLUGIN)
+        service->max_reply_ratio = declared != 0 ? declared : AMPLIFICATION_RATIO;
+    else
+        service->max_reply_ratio = said != 0 ? (uint32_t)said : ENCHUFE_RATIO_UNLIMITED;
 }
 
 int service_init(struct enchufe_service *service, const struct service_config *config,
@@ -61,7 +74,8 @@ int service_init(struct enchufe_service *service, const struct service_config *c
     static const enchufe_option no_options[] = { { .name = NULL } };
     const enchufe_option *table =
         service->plugin.v.options != NULL ? service->plugin.v.options : no_options;
-    set_limits(service);
+    set_max_input(service);
+    set_reply_ratio(service);
     err = options_parse(&service->options, table, service->settings, config->settings,
                         config->setting_count, &config->place, config_service_keys(), report);
     service->configured = err == 0;

@@ -33,13 +33,14 @@ struct enchufe_service {
     void *state; /* the plugin's service_size bytes */
     struct stats_table *counters;
     bool configured;                /* the plugin is open and its options were parsed */
-    _Atomic bool refusal_told;      /* see datagram.c */
+    _Atomic unsigned refusals_told; /* bits, by enum refusal */
     struct report *report;          /* only during check */
     struct timeouts timeouts;       /* of the section, the plugin or the server */
     bool awaits;                    /* one of first_byte and message is set */
     size_t max_input;               /* bytes of input kept */
     size_t max_message;             /* of the framing */
     int64_t server_max_connections; /* of the whole server; 0: no limit */
+    uint32_t max_reply_ratio;       /* ENCHUFE_RATIO_UNLIMITED: no limit */
 };
 
 /* Opens the plugin of a service and parses its options. Everything wrong goes to report. Returns 0 or a

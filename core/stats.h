@@ -20,7 +20,9 @@
     COUNTER(datagrams_out, "datagrams sent")                                                   \
     COUNTER(datagrams_unsent, "datagrams that the system did not take for sending")            \
     COUNTER(datagrams_refused, "datagrams not sent, because they went to what looks like a service")   \
-    COUNTER(accept_pauses, "times that accepting paused for want of descriptors or memory")
+    COUNTER(accept_pauses, "times that accepting paused for want of descriptors or memory")      \
+    COUNTER(datagrams_to_groups, "datagrams not sent, for multicast or broadcast on either way") \
+    COUNTER(datagrams_over_ratio, "datagrams not sent, because of max_reply_ratio")
 /* clang-format on */
 
 struct stats {

@@ -157,6 +157,18 @@ static void print_reasons(FILE *out, const struct stats *stats)
         fputc('\n', out);
 }
 
+/* Datagrams that were not answered, to protect others. */
+static void print_refusals(FILE *out, const struct stats *stats)
+{
+    if (stats->datagrams_refused + stats->datagrams_to_groups + stats->datagrams_over_ratio == 0)
+        return;
+    fprintf(out,
+            "  not answered: %" PRIu64 " to services, %" PRIu64 " multicast or broadcast, %" PRIu64
+            " over max_reply_ratio\n",
+            (uint64_t)stats->datagrams_refused, (uint64_t)stats->datagrams_to_groups,
+            (uint64_t)stats->datagrams_over_ratio);
+}
+
 /* The plugin's own. */
 static void print_counters(FILE *out, const struct generation *generation, size_t index,
                            const struct stats *stats)
@@ -187,6 +199,7 @@ static void print_service(FILE *out, const struct rollover *rollover,
         fprintf(out, "  datagrams: %s in, %s out, %" PRIu64 " unsent, %" PRIu64 " dropped\n",
                 amount(sums.stats.datagrams_in, in), amount(sums.stats.datagrams_out, sent),
                 (uint64_t)sums.stats.datagrams_unsent, sums.dropped);
+    print_refusals(out, &sums.stats);
     print_reasons(out, &sums.stats);
     print_counters(out, generation, index, &sums.stats);
 }

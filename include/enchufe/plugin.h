@@ -209,7 +209,7 @@ typedef struct enchufe_route {
     enchufe_address peer;  /* who sent the datagram */
     enchufe_address local; /* the address that it was sent to */
     uint32_t endpoint;     /* which endpoint of the service; opaque */
-    uint32_t reserved;
+    uint32_t flags;        /* opaque */
 } enchufe_route;
 
 /* One datagram that arrived; valid only during on_datagram. */
@@ -308,10 +308,20 @@ typedef struct enchufe_plugin {
                                     framing: while bytes are kept of which on_data takes none */
     uint64_t write_timeout;   /* without a byte that the client takes, while output waits for it */
     uint64_t session_timeout; /* from the accept to the end, whatever happens in between */
+
+    /* Since 1.1. How many times its own size a datagram may be answered with, where the section does not say
+     * max_reply_ratio; 0: 3. More than that helps to flood others, because senders can be forged. A protocol
+     * whose answers are longer declares what it needs, one that proves its peers itself
+     * ENCHUFE_RATIO_UNLIMITED; see enchufe_reply(). */
+    uint32_t max_reply_ratio;
+    uint32_t reserved;
 } enchufe_plugin;
 
 /* A timeout of a plugin that is none. */
 #define ENCHUFE_NEVER UINT64_MAX
+
+/* For max_reply_ratio: the plugin limits itself. */
+#define ENCHUFE_RATIO_UNLIMITED UINT32_MAX
 
 /* The one symbol that the server looks up. */
 #define ENCHUFE_PLUGIN_SYMBOL "enchufe_plugin_entry"
@@ -435,13 +445,26 @@ int enchufe_post(enchufe_ref *ref, uint64_t tag, void *data, void (*destroy)(voi
 
 /* Answers the datagram that on_datagram got, from the address that it was sent to. The bytes are
  * copied, or sent before on_datagram's data ends; replies leave in batches.
- * Unless the section says trust_source_ports, one that came from a port below 1024 or from an endpoint of
- * this server is not answered, because two services would answer each other for ever.
- * Returns 0, or -EMSGSIZE over 65,507 bytes. As always with datagrams, 0 promises no delivery. */
+ *
+ * Some are dropped, because the sender may be forged and is somebody else then. Each is counted (`enchufe
+ * status`), and the first of a kind is in the log with the key that allows it:
+ *   -EACCES  The datagram came from a port below 1024 or from an endpoint of this server: two services would
+ *            answer each other for ever. Or it was sent to a multicast or broadcast address, or claims to
+ *            come from one. The section's trust_source_ports = yes allows all of these; replies then leave
+ *            from this host's own address (RFC 1122, section 4.1.3.5).
+ *   -EDQUOT  All replies to this datagram together would be more than max_reply_ratio times its size, both
+ *            counted with IP and UDP headers (RFC 9000, section 8.1). A shorter one may still fit.
+ * Returns 0, one of these, -EMSGSIZE over 65,507 bytes, or -EINVAL where the datagram is none of this
+ * loop's. As always with datagrams, 0 promises no delivery. */
 int enchufe_reply(const enchufe_datagram *datagram, const void *data, size_t len);
 
 /* Sends a datagram along a route that was copied from an earlier one of the same service and loop.
- * Returns 0, -EMSGSIZE, or -EINVAL where the route is none of this loop's. */
+ * What holds for replies holds here: within on_datagram it counts with the replies to that datagram, whoever
+ * gets it, so that a service never sends more than max_reply_ratio times what it receives. From any other
+ * callback nothing was received that would allow it: -EDQUOT. A plugin that sends on its own account has to
+ * prove the address first (by something unguessable that came back from it, say) and declares
+ * ENCHUFE_RATIO_UNLIMITED.
+ * Returns 0, -EACCES, -EDQUOT, -EMSGSIZE, or -EINVAL where the route is none of this loop's. */
 int enchufe_send(enchufe_loop *loop, const enchufe_route *route, const void *data, size_t len);
 
 /* ---------------------------------------------------------------------------------------------

@@ -14,6 +14,9 @@
 #define REPLY_MAX 65507 /* the longest datagram */
 #define ERROR_SIZE 256
 
+/* Enough for each placeholder once in answer to an empty datagram, which has only its headers to multiply. */
+#define REPLY_RATIO 5
+
 enum part_kind { PART_LITERAL, PART_DATA, PART_PEER, PART_TIME, PART_COUNT, PART_NAME };
 
 static const char *const placeholders[] = {
@@ -314,4 +317,5 @@ ENCHUFE_PLUGIN(.name = "responder", .version = "0.1.0",
                .options = options, .settings_size = sizeof(struct settings),
                .service_size = sizeof(struct responder), .loop_size = sizeof(struct loop),
                .counters = counters, .check = responder_check, .start = responder_start,
-               .stop = responder_stop, .on_datagram = responder_on_datagram);
+               .stop = responder_stop, .on_datagram = responder_on_datagram,
+               .max_reply_ratio = REPLY_RATIO);

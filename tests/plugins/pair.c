@@ -1,6 +1,6 @@
 /* Sends each datagram to whoever sent the one before: a route that was copied leads back later, from
  * the address that the first datagram was sent to. Serve it with one thread: routes belong to a loop.
- * `big` and `astray` try what cannot be done and answer with the error. */
+ * `big`, `astray` and three kinds of groups try what cannot be done and answer with the error. */
 #include <enchufe/plugin.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +22,15 @@ static void pair_answer_error(const enchufe_datagram *in, int error)
     enchufe_reply(in, text, (size_t)len);
 }
 
+/* As if the sender had the address first.middle.middle.last. */
+static void pair_send_to(const enchufe_datagram *in, uint8_t first, uint8_t middle, uint8_t last)
+{
+    enchufe_route group = in->route;
+
+    memcpy(group.peer.ip, (uint8_t[]){ first, middle, middle, last }, 4);
+    pair_answer_error(in, enchufe_send(in->loop, &group, "x", 1));
+}
+
 static void pair_on_datagram(enchufe_service *service, const enchufe_datagram *in)
 {
     static const char too_big[65508];
@@ -34,6 +43,12 @@ static void pair_on_datagram(enchufe_service *service, const enchufe_datagram *i
     } else if (pair_is(in, "astray")) {
         astray.endpoint = 9999;
         pair_answer_error(in, enchufe_send(in->loop, &astray, "x", 1));
+    } else if (pair_is(in, "multicast")) {
+        pair_send_to(in, 224, 0, 1);
+    } else if (pair_is(in, "broadcast")) {
+        pair_send_to(in, 255, 255, 255);
+    } else if (pair_is(in, "subnet")) {
+        pair_send_to(in, 127, 255, 255);
     } else {
         if (state->known)
             enchufe_send(in->loop, &state->route, in->data, in->len);

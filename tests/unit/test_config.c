@@ -70,6 +70,8 @@ static void what_is_not_said_has_its_default(void **state)
     assert_int_equal(limits->max_input, 0);
     assert_int_equal(limits->max_output, 16 << 20);
     assert_int_equal(limits->backlog, 4096);
+    assert_false(limits->trust_source_ports);
+    assert_int_equal(limits->max_reply_ratio, RATIO_OF_PLUGIN);
     done(&read);
 }
 
@@ -164,6 +166,33 @@ static void defaults_give_each_service_what_it_does_not_say(void **state)
     assert_false(b->isolate);
     assert_true(b->timeouts.write == TIMEOUT_UNSAID);
     done(&read);
+}
+
+static void a_reply_ratio_is_unlimited_a_number_or_the_plugins(void **state)
+{
+    static const struct {
+        const char *said;
+        int64_t ratio;
+    } rows[] = { { "", RATIO_OF_PLUGIN },
+                 { "max_reply_ratio = unlimited\n", 0 },
+                 { "max_reply_ratio = 1\n", 1 },
+                 { "max_reply_ratio = 1000000\n", 1000000 } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "[defaults]\n%s[a]\n" SERVICE "[b]\n" SERVICE "%s",
+                 rows[i].said, "max_reply_ratio = 7\n");
+        struct read read = read_text(text);
+        assert_string_equal(read.printed, "");
+        assert_int_equal(read.config->services[0].limits.max_reply_ratio, rows[i].ratio);
+        assert_int_equal(read.config->services[1].limits.max_reply_ratio, 7);
+        done(&read);
+    }
+    assert_errors(
+        "[a]\n" SERVICE "max_reply_ratio = 0\n",
+        "e.ini:4: [a] max_reply_ratio: \"0\" is out of range; allowed is 1 to 1000000, or "
+        "unlimited\n");
 }
 
 static void included_files_are_read_in_the_order_of_their_names(void **state)
@@ -343,7 +372,7 @@ static void the_keys_of_a_service_are_known_by_name(void **state)
     assert_string_equal(keys[1], "listen");
     while (keys[count])
         count++;
-    assert_int_equal(count, 14);
+    assert_int_equal(count, 15);
     assert_ptr_equal(config_service_keys(), keys);
 }
 
@@ -356,6 +385,7 @@ int main(void)
         cmocka_unit_test(the_log_is_a_word_or_a_path),
         cmocka_unit_test(paths_count_from_the_folder_of_the_file),
         cmocka_unit_test(defaults_give_each_service_what_it_does_not_say),
+        cmocka_unit_test(a_reply_ratio_is_unlimited_a_number_or_the_plugins),
         cmocka_unit_test(included_files_are_read_in_the_order_of_their_names),
         cmocka_unit_test(included_files_hold_services_only),
         cmocka_unit_test(a_pattern_that_finds_the_file_itself_passes_over_it),
