@@ -22,7 +22,10 @@
     REASON(IO_ERROR, "io-error", "the system refused to send or receive")                       \
     REASON(SHUTDOWN, "shutdown", "the server ended")                                            \
     REASON(PLUGIN_ERROR, "plugin-error", "the service broke the contract of plugins")           \
-    REASON(LIMIT, "limit", "max_connections were open already")
+    REASON(LIMIT, "limit", "max_connections were open already")                                 \
+    REASON(DENIED, "denied", "the section does not allow this address")                         \
+    REASON(SOURCE_LIMIT, "source-limit", "max_connections_per_source were open already")        \
+    REASON(SOURCE_RATE, "source-rate", "the source came faster than rate_per_source")
 /* clang-format on */
 
 /* Numbers run from 1, so a table indexed by reason has one row more. */

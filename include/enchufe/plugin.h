@@ -191,6 +191,9 @@ enum enchufe_reason {
     ENCHUFE_CLOSED_SHUTDOWN = 13,     /* the server ends */
     ENCHUFE_CLOSED_PLUGIN_ERROR = 14, /* the plugin broke the contract; the log says how */
     ENCHUFE_CLOSED_LIMIT = 15,        /* refused: max_connections */
+    ENCHUFE_CLOSED_DENIED = 16,       /* refused: allow and deny */
+    ENCHUFE_CLOSED_SOURCE_LIMIT = 17, /* refused: max_connections_per_source */
+    ENCHUFE_CLOSED_SOURCE_RATE = 18,  /* refused: rate_per_source */
 };
 
 /* Returns the name of a reason for logs, such as `closed-by-client`; `unknown` for any other
