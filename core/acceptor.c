@@ -68,6 +68,23 @@ static bool admit(const struct enchufe_loop *at)
     return false;
 }
 
+/* Returns 0, or the enum enchufe_reason why this client is refused. The limits of its own come first, so that
+ * who passes them takes no place from others. */
+static int judge(const struct acceptor *acceptor, const enchufe_address *peer)
+{
+    const struct guard *guard = &acceptor->at->service->streams;
+
+    if (acceptor->guarded) {
+        int reason = guard_enter(guard, peer, clock_ms());
+        if (reason != 0)
+            return reason;
+    }
+    if (admit(acceptor->at))
+        return 0;
+    guard_leave(guard, peer);
+    return ENCHUFE_CLOSED_LIMIT;
+}
+
 /* Returns 0, or the errno value that ended the batch. */
 static int accept_one(struct acceptor *acceptor)
 {
@@ -81,10 +98,11 @@ static int accept_one(struct acceptor *acceptor)
         return errno;
     if (acceptor->is_ip)
         address_from_sockaddr(&peer, (const struct sockaddr *)&from);
-    if (admit(acceptor->at))
+    int reason = judge(acceptor, &peer);
+    if (reason == 0)
         conn_open(acceptor->at, fd, &peer);
     else
-        conn_refuse(acceptor->at, fd, &peer, ENCHUFE_CLOSED_LIMIT);
+        conn_refuse(acceptor->at, fd, &peer, reason);
     return 0;
 }
 
@@ -124,6 +142,7 @@ int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, int fd, b
         .pause = { .fire = resume },
         .events = EPOLLIN | (shared ? (uint32_t)EPOLLEXCLUSIVE : 0),
         .is_ip = is_ip,
+        .guarded = is_ip && at->service->streams.on,
         .gone = gone,
     };
     return loop_watch(at->loop, &acceptor->source, acceptor->events);

@@ -10,6 +10,7 @@ struct acceptor {
     struct timer pause; /* while the system lacks descriptors or memory */
     uint32_t events;    /* what is watched while not paused */
     bool is_ip;
+    bool guarded;                      /* addresses are asked for */
     const _Atomic unsigned char *gone; /* of the endpoint; see sockets.h */
 };
 
