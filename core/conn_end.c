@@ -2,6 +2,7 @@
 #include "conn.h"
 #include "conn_ref.h"
 #include "log.h"
+#include "system_call.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -41,7 +42,7 @@ void conn_end(struct enchufe_conn *conn)
     /* Not left to close(): a process that a plugin forked may hold the socket open, and epoll would go on
      * to report a connection that is freed. */
     loop_watch(at->loop, &conn->source, 0);
-    close(conn->source.fd);
+    system_close(conn->source.fd);
     stats_add(&at->stats->closed, 1);
     stats_add(&at->stats->reasons[conn->reason], 1);
     conn_give_back(at, &conn->peer);
@@ -75,7 +76,7 @@ void conn_refuse(struct enchufe_loop *at, int fd, const enchufe_address *peer, i
     if (reason == ENCHUFE_CLOSED_DENIED || reason == ENCHUFE_CLOSED_SOURCE_LIMIT ||
         reason == ENCHUFE_CLOSED_SOURCE_RATE)
         reset_on_close(fd);
-    close(fd);
+    system_close(fd);
     stats_add(&at->stats->reasons[reason], 1);
     if (!refusals_may_say(&at->service->refusals, at->loop, source(at->service, peer)))
         return;
