@@ -72,6 +72,23 @@ static bool admit(const struct enchufe_loop *at)
     return false;
 }
 
+/* Returns 0, or the enum enchufe_reason why this client is refused. The limits of its own come first, so that
+ * who passes them takes no place from others. */
+static int judge(const struct acceptor *acceptor, const enchufe_address *peer)
+{
+    const struct guard *guard = &acceptor->at->service->streams;
+
+    if (acceptor->guarded) {
+        int reason = guard_enter(guard, peer, clock_ms());
+        if (reason != 0)
+            return reason;
+    }
+    if (admit(acceptor->at))
+        return 0;
+    guard_leave(guard, peer);
+    return ENCHUFE_CLOSED_LIMIT;
+}
+
 /* ---- which loop a connection comes to ---- */
 
 /* The system chooses among an endpoint's sockets by the client's address; but where one of them prefers the
@@ -120,10 +137,13 @@ static int accept_one(struct acceptor *acceptor)
         return errno;
     if (acceptor->on.is_ip)
         address_from_sockaddr(&peer, (const struct sockaddr *)&from);
-    if (admit(acceptor->at))
-        conn_open(acceptor->at, fd, &peer);
-    else
-        conn_refuse(acceptor->at, fd, &peer, ENCHUFE_CLOSED_LIMIT);
+    int reason = judge(acceptor, &peer);
+    if (reason != 0) {
+        conn_refuse(acceptor->at, fd, &peer, reason);
+        return 0;
+    }
+    conn_open(acceptor->at, fd, &peer);
+    acceptor->accepted++;
     return 0;
 }
 
@@ -141,7 +161,7 @@ static int accept_batch(struct acceptor *acceptor, int count)
 
     for (int i = 0; i < count && (err == 0 || about_one(err)); i++) {
         err = accept_one(acceptor);
-        if (acceptor->prefers && err == 0 && ++acceptor->accepted == UNEVEN_WINDOW)
+        if (acceptor->prefers && acceptor->accepted >= UNEVEN_WINDOW)
             look_for_unevenness(acceptor);
     }
     return about_one(err) ? 0 : err;
@@ -165,6 +185,7 @@ int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, const str
         .pause = { .fire = resume },
         .events = EPOLLIN | (on->shared ? (uint32_t)EPOLLEXCLUSIVE : 0),
         .on = *on,
+        .guarded = on->is_ip && at->service->streams.on,
         .prefers = on->cpu >= 0,
         .accepted_all = on->cpu >= 0 ? accepted_by_all(at) : 0,
     };

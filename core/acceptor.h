@@ -19,9 +19,10 @@ struct acceptor {
     struct enchufe_loop *at;
     struct timer pause; /* while the system lacks descriptors or memory */
     uint32_t events;    /* what is watched while not paused */
+    bool guarded;       /* addresses are asked for */
     struct listening on;
     bool prefers;          /* connections that arrive on this loop's processor: */
-    unsigned accepted;     /* since it was looked whether they come evenly, */
+    unsigned accepted;     /* and let in, since it was looked whether they come evenly, */
     uint64_t accepted_all; /* and by all loops of the service up to then */
 };
 

@@ -4,6 +4,7 @@
 #include "config_clash.h"
 #include "config_file.h"
 #include "config_keys.h"
+#include "config_sources.h"
 #include "value.h"
 
 #include <errno.h>
@@ -14,8 +15,6 @@
 
 #define BLANKS " \t"
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
-
-/* plugin and listen, the table's keys, NULL. Filled once, by the single-threaded start. */
 
 /* ---------------------------------------------------------- [server] and what it includes */
 
@@ -204,6 +203,8 @@ static size_t sort_settings(struct builder *builder, const struct section *secti
             read_listen(builder, setting);
         else if (options_find(config_service_table, setting->key))
             known[count++] = *setting;
+        else if (config_sources_knows(setting->key))
+            continue; /* config_sources_read() takes them all together */
         else
             service->settings[service->setting_count++] = *setting;
     }
@@ -264,6 +265,8 @@ static void read_service(struct builder *builder, const struct section *section,
         size_t count = sort_settings(builder, section, known);
         if (options_apply(&options, known, count, NULL, builder->report) == -ENOMEM)
             builder->config->memory->failed = true;
+        config_sources_read(&service->limits, section->settings, section->count,
+                            builder->config->memory, builder->report);
         if (!section->repeated)
             report_missing(builder, section);
     } else {
@@ -276,7 +279,7 @@ static void read_service(struct builder *builder, const struct section *section,
 /* ------------------------------------------------------------------ all services */
 
 /* plugin and listen are said by each service itself: they are taken out, with an error, and the
- * others are read. */
+ * others are read; first those that speak of sources, which then are out too. */
 static void read_defaults(struct config *config, const struct sections *sections,
                           struct service_limits *defaults, struct report *report)
 {
@@ -285,16 +288,19 @@ static void read_defaults(struct config *config, const struct sections *sections
     struct options options;
     size_t count = 0;
 
+    if (section)
+        config_sources_read(defaults, section->settings, section->count, config->memory, report);
     for (size_t i = 0; section && i < section->count; i++) {
         struct setting *setting = &section->settings[i];
 
         if (strcmp(setting->key, "plugin") == 0 || strcmp(setting->key, "listen") == 0)
             report_add(report, &setting->place, "belongs into each service's own section");
-        else
+        else if (!config_sources_knows(setting->key))
             section->settings[count++] = *setting;
     }
     if (options_parse(&options, config_service_table, defaults, section ? section->settings : NULL,
-                      count, section ? &section->place : &nowhere, NULL, report) == -ENOMEM)
+                      count, section ? &section->place : &nowhere, config_source_keys,
+                      report) == -ENOMEM)
         config->memory->failed = true;
     options_free(&options);
 }

@@ -3,9 +3,11 @@
 #ifndef CONFIG_H
 #define CONFIG_H
 
+#include "cidr.h"
 #include "endpoint.h"
 #include "options.h"
 #include "report.h"
+#include "sources.h"
 #include "timeouts.h"
 
 /* Whether each loop is bound to a processor. */
@@ -33,7 +35,14 @@ struct server_config {
 
 #define RATIO_OF_PLUGIN (-1)
 
-/* What a section of its own or [defaults] can say of every service. */
+/* Prefixes as they were said. */
+struct cidr_entries {
+    struct cidr *items; /* NULL: the key was not said */
+    size_t count;
+};
+
+/* What a section of its own or [defaults] can say of every service. A service starts with a copy of the
+ * defaults; what is pointed to is the configuration's. */
 struct service_limits {
     bool isolate;
     int64_t threads;         /* 0: as many loops as its worker has */
@@ -43,7 +52,12 @@ struct service_limits {
     uint64_t max_output;
     int64_t backlog;
     bool trust_source_ports;
-    int64_t max_reply_ratio; /* 0: no limit; RATIO_OF_PLUGIN: not said */
+    int64_t max_reply_ratio;            /* 0: no limit; RATIO_OF_PLUGIN: not said */
+    int64_t max_connections_per_source; /* 0: no limit */
+    struct rate rate_per_source;        /* count 0: no limit */
+    struct source_prefix source_prefix; /* 0: not said, which differs for streams and datagrams */
+    struct cidr_entries allow, deny;
+    const struct cidr_list *access; /* of both; NULL: everybody */
 };
 
 /* One endpoint of a service, and where it was said. */

@@ -3,6 +3,7 @@
 #include "config_file.h"
 #include "config.h"
 #include "config_keys.h"
+#include "config_sources.h"
 #include "inifile.h"
 
 #include <errno.h>
@@ -146,6 +147,8 @@ static void on_key(void *user, const char *key, const char *value, unsigned line
 /* A plugin's option may be a list; what its type is, options.c knows. */
 static bool takes_more(const struct section *section, const char *key)
 {
+    if (config_sources_is_list(key))
+        return strcmp(section->name, "server") != 0;
     if (config_is_reserved(section->name))
         return false;
     if (strcmp(key, "listen") == 0)

@@ -1,6 +1,7 @@
 /* The tables of the server's own keys: name, type, range, default, help. */
 #include "config_keys.h"
 #include "config.h"
+#include "config_sources.h"
 #include "log.h"
 
 #define GIB (INT64_C(1) << 30)
@@ -144,6 +145,14 @@ const enchufe_option config_service_table[] = {
       .max = INT64_MAX,
       .choices = unlimited_word,
       .help = "connections open at once" },
+    { .name = "max_connections_per_source",
+      .type = ENCHUFE_OPTION_INTEGER,
+      .offset = offsetof(struct service_limits, max_connections_per_source),
+      .value = "unlimited",
+      .min = 1,
+      .max = INT64_MAX,
+      .choices = unlimited_word,
+      .help = "connections of one source open at once" },
     TIMEOUTS(TIMEOUT_ROW){ .name = "max_input",
                            .type = ENCHUFE_OPTION_SIZE,
                            .offset = offsetof(struct service_limits, max_input),
@@ -182,9 +191,16 @@ const enchufe_option config_service_table[] = {
 
 const char *const *config_service_keys(void)
 {
-    static const char *keys[32] = { "plugin", "listen" };
+    static const char *keys[sizeof config_service_table / sizeof *config_service_table + 6] = {
+        "plugin", "listen"
+    };
+    size_t count = 2;
 
-    for (size_t i = 0; !keys[2 + i] && config_service_table[i].name; i++)
-        keys[2 + i] = config_service_table[i].name;
+    if (keys[count] != NULL)
+        return keys;
+    for (size_t i = 0; config_service_table[i].name; i++)
+        keys[count++] = config_service_table[i].name;
+    for (size_t i = 0; config_source_keys[i]; i++)
+        keys[count++] = config_source_keys[i];
     return keys;
 }

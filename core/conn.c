@@ -190,7 +190,7 @@ void conn_open(struct enchufe_loop *at, int fd, const enchufe_address *peer)
     struct enchufe_conn *conn = create(at, fd, peer);
 
     if (conn == NULL) {
-        stats_connection_ended(at->service->counters, at->service->index);
+        conn_give_back(at, peer);
         conn_refuse(at, fd, peer, ENCHUFE_CLOSED_NO_MEMORY);
         return;
     }

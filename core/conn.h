@@ -68,7 +68,7 @@ struct enchufe_conn {
 
 /* conn.c */
 
-/* Takes an accepted, non-blocking socket over, which has its place in stats_connections(), and calls on_open. Without memory the socket is closed and
+/* Takes an accepted, non-blocking socket over, which has its place in stats_connections() and among those of its source, and calls on_open. Without memory the socket is closed and
  * counted. */
 void conn_open(struct enchufe_loop *at, int fd, const enchufe_address *peer);
 
@@ -128,7 +128,10 @@ void conn_expire(struct enchufe_conn *conn);
 /* Ends it: on_close, the log's line, the counters, the memory. Only for the end of a turn. */
 void conn_end(struct enchufe_conn *conn);
 
-/* A connection refused before it began: counted and logged. */
+/* Gives back what an accepted connection took of the limits: once for each, whatever way it ends. */
+void conn_give_back(struct enchufe_loop *at, const enchufe_address *peer);
+
+/* A connection refused before it began: closed, counted and logged. */
 void conn_refuse(struct enchufe_loop *at, int fd, const enchufe_address *peer, int reason);
 
 /* conn_base.c */

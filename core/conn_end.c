@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LOG_REFUSAL_MS 1000
-
 static void log_closed(const struct enchufe_conn *conn, uint64_t duration)
 {
     char peer[ENCHUFE_ADDRESS_TEXT];
@@ -55,7 +53,7 @@ void conn_end(struct enchufe_conn *conn)
     system_close(conn->source.fd);
     stats_add(&at->stats->closed, 1);
     stats_add(&at->stats->reasons[conn->reason], 1);
-    stats_connection_ended(at->service->counters, at->service->index);
+    conn_give_back(at, &conn->peer);
     if (enchufe_log_enabled(ENCHUFE_LOG_INFO))
         log_closed(conn, clock_ms() - conn->opened_at);
     buffer_free(&conn->in);
@@ -65,23 +63,30 @@ void conn_end(struct enchufe_conn *conn)
         at->emptied(at);
 }
 
-/* Refusing costs a client nothing, so the log must not pay for each: one line a second. */
-static bool may_log_refusal(void)
+void conn_give_back(struct enchufe_loop *at, const enchufe_address *peer)
 {
-    static _Atomic uint64_t last;
-    uint64_t now = clock_ms(), before = atomic_load(&last);
+    guard_leave(&at->service->streams, peer);
+    stats_connection_ended(at->service->counters, at->service->index);
+}
 
-    return (before == 0 || now - before >= LOG_REFUSAL_MS) &&
-           atomic_compare_exchange_strong(&last, &before, now);
+/* Whose refusal it is, for the log. */
+static struct ip source(const struct enchufe_service *service, const enchufe_address *peer)
+{
+    return peer->family != ENCHUFE_FAMILY_NONE ? source_of(&service->streams.prefix, peer)
+                                               : (struct ip){ .high = 0 };
 }
 
 void conn_refuse(struct enchufe_loop *at, int fd, const enchufe_address *peer, int reason)
 {
     char text[ENCHUFE_ADDRESS_TEXT];
 
-    close(fd);
+    /* A client that comes too often must not leave a socket in TIME_WAIT each time. */
+    if (reason == ENCHUFE_CLOSED_DENIED || reason == ENCHUFE_CLOSED_SOURCE_LIMIT ||
+        reason == ENCHUFE_CLOSED_SOURCE_RATE)
+        reset_on_close(fd);
+    system_close(fd);
     stats_add(&at->stats->reasons[reason], 1);
-    if (!may_log_refusal())
+    if (!refusals_may_say(&at->service->refusals, at->loop, source(at->service, peer)))
         return;
     log_event(ENCHUFE_LOG_INFO, "closed", LOG_STR("service", at->service->name),
               LOG_STR("peer", enchufe_address_format(peer, text, sizeof text)), LOG_NUM("in", 0),

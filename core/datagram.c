@@ -5,6 +5,7 @@
 #include "datagram.h"
 #include "amplification.h"
 #include "container.h"
+#include "log.h"
 #include "refusal.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -49,7 +50,8 @@ struct datagram_batch {
     struct datagram_socket *out_socket; /* whose the queued ones are */
     uint64_t budget;                    /* bytes that may be sent because of the datagram that is
                                            handled (amplification.h); none between datagrams */
-    struct loop_task task;              /* flushes what was sent outside of a batch */
+    uint64_t arrived;      /* when this batch was received, by clock_ms(); 0: nobody asked yet */
+    struct loop_task task; /* flushes what was sent outside of a batch */
 };
 
 /* ---- out ---- */
@@ -251,6 +253,30 @@ static void read_local(const struct msghdr *header, enchufe_route *route)
     local->port = port;
 }
 
+/* Whether the sender's network may be served; if not, the datagram is counted and dropped. One look at the
+ * clock for a batch. */
+static bool may_enter(struct datagram_socket *socket, const enchufe_address *peer)
+{
+    struct enchufe_service *service = socket->at->service;
+    struct stats *stats = socket->at->stats;
+    char text[ENCHUFE_ADDRESS_TEXT];
+
+    if (socket->batch->arrived == 0)
+        socket->batch->arrived = clock_ms();
+    int reason = guard_enter(&service->datagrams, peer, socket->batch->arrived);
+    if (reason == 0)
+        return true;
+    stats_add(reason == ENCHUFE_CLOSED_DENIED ? &stats->datagrams_denied
+                                              : &stats->datagrams_over_rate,
+              1);
+    if (refusals_may_say(&service->refusals, socket->at->loop,
+                         source_of(&service->datagrams.prefix, peer)))
+        log_event(ENCHUFE_LOG_INFO, "dropped", LOG_STR("service", service->name),
+                  LOG_STR("peer", enchufe_address_format(peer, text, sizeof text)),
+                  LOG_STR("reason", enchufe_reason_name(reason)));
+    return false;
+}
+
 static void deliver(struct datagram_socket *socket, unsigned index)
 {
     struct datagram_batch *batch = socket->batch;
@@ -267,6 +293,8 @@ static void deliver(struct datagram_socket *socket, unsigned index)
     };
 
     address_from_sockaddr(&datagram.route.peer, (const struct sockaddr *)&batch->in[index].address);
+    if (service->datagrams.on && !may_enter(socket, &datagram.route.peer))
+        return;
     if (socket->wildcard)
         read_local(&header->msg_hdr, &datagram.route);
     batch->budget =
@@ -290,6 +318,7 @@ static int handle_batch(struct datagram_socket *socket)
     if (n <= 0)
         return 0;
     stats_add(&socket->at->stats->datagrams_in, (uint64_t)n);
+    batch->arrived = 0;
     for (int i = 0; i < n; i++)
         deliver(socket, (unsigned)i);
     if (batch->out_count != 0)

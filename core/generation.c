@@ -206,7 +206,7 @@ void generation_log_served(const struct generation *generation)
         log_event(
             ENCHUFE_LOG_INFO, "served", LOG_STR("service", generation->config->services[i].name),
             LOG_NUM("generation", generation->number), LOG_NUM("opened", sum.opened),
-            LOG_NUM("closed", sum.closed), LOG_NUM("refused", sum.reasons[ENCHUFE_CLOSED_LIMIT]),
+            LOG_NUM("closed", sum.closed), LOG_NUM("refused", stats_refused(&sum)),
             LOG_NUM("bytes_in", sum.bytes_in), LOG_NUM("bytes_out", sum.bytes_out),
             LOG_NUM("datagrams_in", sum.datagrams_in), LOG_NUM("datagrams_out", sum.datagrams_out),
             LOG_NUM("datagrams_unsent", sum.datagrams_unsent),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* Kept input of a connection where neither the section nor a framing says more. */
 #define MAX_INPUT_DEFAULT ((size_t)64 << 10)
@@ -58,6 +59,7 @@ int service_init(struct enchufe_service *service, const struct service_config *c
     char error[PLUGIN_ERROR];
 
     *service = (struct enchufe_service){ .name = config->name, .index = index, .config = config };
+    refusals_init(&service->refusals, service->name);
     trace_enter(index, CALLBACK_open);
     int err = plugin_open(&service->plugin, file, from_path, error);
     trace_leave();
@@ -135,6 +137,41 @@ void service_check(struct enchufe_service *service, struct report *report)
                    "plugin %s refuses these options, and does not say why", v->name);
 }
 
+/* The most connections that there can be: each needs a descriptor. */
+static size_t most_connections(const struct enchufe_service *service)
+{
+    int64_t own = service->config->limits.max_connections, all = service->server_max_connections;
+    struct rlimit limit = { .rlim_cur = 0 };
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    size_t most = limit.rlim_cur;
+    if (own != 0 && (size_t)own < most)
+        most = (size_t)own;
+    if (all != 0 && (size_t)all < most)
+        most = (size_t)all;
+    return most < SIZE_MAX / 2 ? most : SIZE_MAX / 2;
+}
+
+static bool listens(const struct enchufe_service *service, int kind)
+{
+    for (size_t i = 0; i < service->config->listen_count; i++)
+        if (service->config->listens[i].endpoint.kind == kind)
+            return true;
+    return false;
+}
+
+int service_guard(struct enchufe_service *service)
+{
+    const struct service_limits *limits = &service->config->limits;
+    int err = 0;
+
+    if (listens(service, ENCHUFE_TCP))
+        err = guard_streams(&service->streams, limits, most_connections(service));
+    if (err == 0 && listens(service, ENCHUFE_UDP))
+        err = guard_datagrams(&service->datagrams, limits);
+    return err;
+}
+
 int service_start(struct enchufe_service *service)
 {
     const enchufe_plugin *v = &service->plugin.v;
@@ -157,6 +194,9 @@ void service_stop(struct enchufe_service *service)
 
 void service_free(struct enchufe_service *service)
 {
+    guard_free(&service->streams);
+    guard_free(&service->datagrams);
+    refusals_free(&service->refusals);
     options_free(&service->options);
     plugin_free(&service->plugin);
     free(service->settings);
@@ -185,6 +225,7 @@ int service_loop_start(struct enchufe_service *service, struct enchufe_loop *at,
 
 void service_loop_stop(struct enchufe_loop *at)
 {
+    refusals_end(&at->service->refusals, at->loop);
     service_call(at->service, loop_stop, at->service, at);
     free(at->state);
     at->state = NULL;

@@ -4,8 +4,10 @@
 #define SERVICE_H
 
 #include "config.h"
+#include "guard.h"
 #include "loop.h"
 #include "plugin.h"
+#include "refusals.h"
 #include "stats.h"
 #include "timeouts.h"
 #include "trace.h"
@@ -32,15 +34,17 @@ struct enchufe_service {
     void *settings;
     void *state; /* the plugin's service_size bytes */
     struct stats_table *counters;
-    bool configured;                /* the plugin is open and its options were parsed */
-    _Atomic unsigned refusals_told; /* bits, by enum refusal */
-    struct report *report;          /* only during check */
-    struct timeouts timeouts;       /* of the section, the plugin or the server */
-    bool awaits;                    /* one of first_byte and message is set */
-    size_t max_input;               /* bytes of input kept */
-    size_t max_message;             /* of the framing */
-    int64_t server_max_connections; /* of the whole server; 0: no limit */
-    uint32_t max_reply_ratio;       /* ENCHUFE_RATIO_UNLIMITED: no limit */
+    bool configured;                 /* the plugin is open and its options were parsed */
+    _Atomic unsigned refusals_told;  /* bits, by enum refusal */
+    struct report *report;           /* only during check */
+    struct timeouts timeouts;        /* of the section, the plugin or the server */
+    bool awaits;                     /* one of first_byte and message is set */
+    size_t max_input;                /* bytes of input kept */
+    size_t max_message;              /* of the framing */
+    int64_t server_max_connections;  /* of the whole server; 0: no limit */
+    uint32_t max_reply_ratio;        /* ENCHUFE_RATIO_UNLIMITED: no limit */
+    struct guard streams, datagrams; /* set up by service_guard() */
+    struct refusals refusals;
 };
 
 /* Opens the plugin of a service and parses its options. Everything wrong goes to report. Returns 0 or a
@@ -52,6 +56,10 @@ int service_init(struct enchufe_service *service, const struct service_config *c
 /* Whether the plugin can serve the section's endpoints and, where they could be parsed, likes its options
  * (check). Errors go to report. */
 void service_check(struct enchufe_service *service, struct report *report);
+
+/* Sets up who may come in, in a worker, where config, counters and server_max_connections are set. Returns 0 or
+ * a negative errno. */
+int service_guard(struct enchufe_service *service);
 
 /* The worker's start and stop of a service. service_start returns 0 or a negative errno. */
 int service_start(struct enchufe_service *service);

@@ -83,6 +83,12 @@ void stats_merge(struct stats *sum, const struct stats *more)
         stats_add(to + i, atomic_load_explicit(from + i, memory_order_relaxed));
 }
 
+uint64_t stats_refused(const struct stats *stats)
+{
+    return stats->reasons[ENCHUFE_CLOSED_LIMIT] + stats->reasons[ENCHUFE_CLOSED_DENIED] +
+           stats->reasons[ENCHUFE_CLOSED_SOURCE_LIMIT] + stats->reasons[ENCHUFE_CLOSED_SOURCE_RATE];
+}
+
 static void count_connections(struct stats_table *table, size_t service, int64_t n)
 {
     assert(service < table->services);

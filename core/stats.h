@@ -22,7 +22,9 @@
     COUNTER(datagrams_refused, "datagrams not sent, because they went to what looks like a service")   \
     COUNTER(accept_pauses, "times that accepting paused for want of descriptors or memory")      \
     COUNTER(datagrams_to_groups, "datagrams not sent, for multicast or broadcast on either way") \
-    COUNTER(datagrams_over_ratio, "datagrams not sent, because of max_reply_ratio")
+    COUNTER(datagrams_over_ratio, "datagrams not sent, because of max_reply_ratio")   \
+    COUNTER(datagrams_denied, "datagrams dropped, because their address is not allowed")       \
+    COUNTER(datagrams_over_rate, "datagrams dropped, because they came faster than rate_per_source")
 /* clang-format on */
 
 struct stats {
@@ -46,6 +48,9 @@ void stats_sum(struct stats_table *table, size_t service, struct stats *out);
 
 /* Adds what `more` counts to sum; both are the caller's own. */
 void stats_merge(struct stats *sum, const struct stats *more);
+
+/* Connections that were refused before they began. */
+uint64_t stats_refused(const struct stats *stats);
 
 /* Connections open now, of a service and of the whole server, over all loops and workers. A shared count,
  * because limits need it exactly; touched twice in a connection's life. */

@@ -189,7 +189,7 @@ static void print_service(FILE *out, const struct rollover *rollover,
 
     sum_up(rollover, service->name, &sums);
     fprintf(out, "%-24.24s %7" PRIu64 " %9s %8" PRIu64 " %9s %9s\n", service->name, sums.now,
-            amount(sums.stats.opened, total), (uint64_t)sums.stats.reasons[ENCHUFE_CLOSED_LIMIT],
+            amount(sums.stats.opened, total), stats_refused(&sums.stats),
             amount(sums.stats.bytes_in, in), amount(sums.stats.bytes_out, got));
     for (size_t i = 0; i < generation->sockets.count; i++)
         if (generation->sockets.items[i].service == index)
@@ -200,6 +200,9 @@ static void print_service(FILE *out, const struct rollover *rollover,
                 amount(sums.stats.datagrams_in, in), amount(sums.stats.datagrams_out, sent),
                 (uint64_t)sums.stats.datagrams_unsent, sums.dropped);
     print_refusals(out, &sums.stats);
+    if (sums.stats.datagrams_denied != 0 || sums.stats.datagrams_over_rate != 0)
+        fprintf(out, "  datagrams refused: %" PRIu64 " denied, %" PRIu64 " over the rate\n",
+                (uint64_t)sums.stats.datagrams_denied, (uint64_t)sums.stats.datagrams_over_rate);
     print_reasons(out, &sums.stats);
     print_counters(out, generation, index, &sums.stats);
 }

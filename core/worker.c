@@ -96,6 +96,8 @@ static int init_services(struct worker *worker)
         service->counters = setup->counters;
         service->server_max_connections = setup->config->server.max_connections;
         worker->service_count++;
+        if (err == 0)
+            err = service_guard(service);
     }
     if (err != 0)
         failed(worker, report.count != 0 ? report.lines[0].text : strerror(-err));

@@ -194,6 +194,9 @@ enum enchufe_reason {
     ENCHUFE_CLOSED_FIRST_BYTE = 16,   /* first_byte_timeout passed */
     ENCHUFE_CLOSED_MESSAGE = 17,      /* message_timeout passed */
     ENCHUFE_CLOSED_SESSION = 18,      /* session_timeout passed */
+    ENCHUFE_CLOSED_DENIED = 19,       /* refused: allow and deny */
+    ENCHUFE_CLOSED_SOURCE_LIMIT = 20, /* refused: max_connections_per_source */
+    ENCHUFE_CLOSED_SOURCE_RATE = 21,  /* refused: rate_per_source */
 };
 
 /* Returns the name of a reason for logs, such as `closed-by-client`; `unknown` for any other

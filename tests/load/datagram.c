@@ -134,6 +134,8 @@ size_t datagram_open(void)
 
 void datagram_check_deadlines(uint64_t now)
 {
+    if (load.udp.sin_port == 0)
+        return;
     for (size_t p = 0; p < SOCKETS; p++) {
         for (size_t i = 0; i < WINDOW; i++) {
             struct pending *place = &peers[p].window[i];

@@ -2,12 +2,14 @@
  *
  *     load [--tcp PORT] [--udp PORT] [--hold N] [--streams N] [--datagrams N] [--parallel N]
  *          [--deadline MS] [--key N]...
+ *          [--rate N --from ADDRESS [--flood-tcp PORT] [--flood-udp PORT]]
  *
  * Prints `started` when everything was answered once, and at the end a line `streams=N ... broken=N`. It
  * goes on after the end of its input until --streams and --datagrams have been done. A line `pause` on its
  * input lets it finish what it began and answer `paused`; `go` begins again. Status 1: something was
  * lost; 2: it could not do its work. */
 #include "load.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -151,6 +153,11 @@ static int report(void)
 #define LOSS_PRINT(name) printf(" " #name "=%llu", (unsigned long long)load.name);
     LOSSES(LOSS_PRINT)
 #undef LOSS_PRINT
+    if (flood.rate != 0)
+        printf(" begun=%llu let_in=%llu refused_flood=%llu sent=%llu answered=%llu ms=%llu",
+               (unsigned long long)flood.begun, (unsigned long long)flood.let_in,
+               (unsigned long long)flood.refused, (unsigned long long)flood.sent,
+               (unsigned long long)flood.answered, (unsigned long long)flood.ms);
     putchar('\n');
     return load.lost != 0;
 }
@@ -160,7 +167,9 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         { "tcp", 1, NULL, 't' },      { "udp", 1, NULL, 'u' },       { "hold", 1, NULL, 'h' },
         { "streams", 1, NULL, 's' },  { "datagrams", 1, NULL, 'd' }, { "parallel", 1, NULL, 'p' },
-        { "deadline", 1, NULL, 'l' }, { "key", 1, NULL, 'k' },       { NULL, 0, NULL, 0 }
+        { "deadline", 1, NULL, 'l' }, { "key", 1, NULL, 'k' },       { "rate", 1, NULL, 'r' },
+        { "from", 1, NULL, 'f' },     { "flood-tcp", 1, NULL, 'T' }, { "flood-udp", 1, NULL, 'U' },
+        { NULL, 0, NULL, 0 }
     };
     struct watched input = { .fd = STDIN_FILENO, .ready = input_ready };
     size_t hold = 0, parallel = 16;
@@ -193,6 +202,20 @@ int main(int argc, char **argv)
             if (load.key_count < sizeof load.keys / sizeof *load.keys)
                 load.keys[load.key_count++] = (unsigned)atoi(optarg);
             break;
+        case 'r':
+            flood.rate = strtoull(optarg, NULL, 10);
+            break;
+        case 'f':
+            flood.from.sin_family = AF_INET;
+            if (inet_pton(AF_INET, optarg, &flood.from.sin_addr) != 1)
+                return 2;
+            break;
+        case 'T':
+            flood.tcp = local_port(optarg);
+            break;
+        case 'U':
+            flood.udp = local_port(optarg);
+            break;
         default:
             return 2;
         }
@@ -207,7 +230,11 @@ int main(int argc, char **argv)
         stream_start(parallel);
     if (load.udp.sin_port != 0)
         datagram_start();
+    if (flood.rate != 0)
+        flood_start();
     serve();
+    if (flood.rate != 0)
+        flood_end();
     held_close();
     return report();
 }

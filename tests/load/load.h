@@ -1,5 +1,6 @@
 /* A client that opens connections and sends datagrams as fast as it can, and counts every loss.
- * load.c runs it, stream.c opens connections, datagram.c sends datagrams, held.c keeps connections open. */
+ * load.c runs it, stream.c opens connections, datagram.c sends datagrams, held.c keeps connections open, flood.c
+ * sends more than anybody should. */
 #ifndef LOAD_H
 #define LOAD_H
 
@@ -74,6 +75,21 @@ void stream_check_deadlines(uint64_t now);
 void datagram_start(void);
 size_t datagram_open(void);
 void datagram_check_deadlines(uint64_t now);
+
+/* A flood, where rate is not 0. */
+struct flood {
+    struct sockaddr_in tcp, udp, from; /* port 0: none */
+    uint64_t rate;                     /* a second */
+    /* the report */
+    uint64_t begun, let_in, refused; /* connections */
+    uint64_t sent, answered;         /* datagrams */
+    uint64_t ms;                     /* how long it lasted */
+};
+
+extern struct flood flood;
+
+void flood_start(void);
+void flood_end(void);
 
 /* Connections that stay: asked at the beginning, now and then, and at the end. */
 void held_open(size_t count);

@@ -60,6 +60,17 @@ class Load:
         print(f"---- load\n{self.process.communicate()}")
 
 
+class Flood(Load):
+    """For as long as its block lasts: connections from one address at this rate a second, or datagrams
+    that come from every address of its /24 network. What was let in and answered is in `counts`."""
+
+    def __init__(self, rate, source, tcp=None, udp=None):
+        super().__init__()
+        self.args += ["--rate", str(rate), "--from", source]
+        self.args += ["--flood-tcp", str(tcp)] if tcp else []
+        self.args += ["--flood-udp", str(udp)] if udp else []
+
+
 def wait_for_word(process, word):
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
