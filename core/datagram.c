@@ -47,6 +47,7 @@ struct datagram_batch {
     size_t arena_used;
     unsigned out_count;
     struct datagram_socket *out_socket; /* whose the queued ones are */
+    struct datagram_socket *in_socket;  /* whose datagram is handled now */
     uint64_t budget;                    /* bytes that may be sent because of the datagram that is
                                            handled (amplification.h); none between datagrams */
     struct loop_task task;              /* flushes what was sent outside of a batch */
@@ -156,12 +157,19 @@ static void queue(struct datagram_socket *socket, const enchufe_route *route, co
     batch->out_count++;
 }
 
+/* Most of what is sent answers what is handled; a service may have a socket for each of many ports. */
 static struct datagram_socket *find_socket(const enchufe_loop *loop, const enchufe_route *route)
 {
-    struct datagram_socket *socket = loop->udp;
+    struct datagram_socket *socket;
 
-    while (socket != NULL && socket->endpoint != route->endpoint)
-        socket = socket->next;
+    if (loop->udp == NULL)
+        return NULL;
+    socket = loop->udp->batch->in_socket;
+    if (socket != NULL && socket->at == loop && socket->endpoint == route->endpoint)
+        return socket;
+    for (socket = loop->udp; socket != NULL; socket = socket->next)
+        if (socket->endpoint == route->endpoint)
+            break;
     return socket;
 }
 
@@ -269,9 +277,11 @@ static void deliver(struct datagram_socket *socket, unsigned index)
     address_from_sockaddr(&datagram.route.peer, (const struct sockaddr *)&batch->in[index].address);
     if (socket->wildcard)
         read_local(&header->msg_hdr, &datagram.route);
+    batch->in_socket = socket;
     batch->budget =
         amplification_budget(service->max_reply_ratio, &datagram.route.peer, datagram.len);
     service_call(service, on_datagram, service, &datagram);
+    batch->in_socket = NULL;
     batch->budget = 0;
 }
 
