@@ -285,23 +285,28 @@ static void deliver(struct datagram_socket *socket, unsigned index)
     batch->budget = 0;
 }
 
+/* Those that were filled can be filled again. A system call changes no others, and most batches are small. */
+static void make_ready(struct datagram_batch *batch, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct msghdr *header = &batch->in_headers[i].msg_hdr;
+        header->msg_namelen = sizeof batch->in[i].address;
+        header->msg_controllen = sizeof batch->in[i].control;
+    }
+}
+
 /* Returns how many datagrams there were; fewer than BATCH: the queue is empty. */
 static int handle_batch(struct datagram_socket *socket)
 {
     struct datagram_batch *batch = socket->batch;
 
-    for (unsigned i = 0; i < BATCH; i++) {
-        struct msghdr *header = &batch->in_headers[i].msg_hdr;
-        header->msg_namelen = sizeof batch->in[i].address;
-        header->msg_control = socket->wildcard ? &batch->in[i].control : NULL;
-        header->msg_controllen = socket->wildcard ? sizeof batch->in[i].control : 0;
-    }
     int n = recvmmsg(socket->source.fd, batch->in_headers, BATCH, 0, NULL);
     if (n <= 0)
         return 0;
     stats_add(&socket->at->stats->datagrams_in, (uint64_t)n);
     for (int i = 0; i < n; i++)
         deliver(socket, (unsigned)i);
+    make_ready(batch, (unsigned)n);
     if (batch->out_count != 0)
         flush(batch);
     return n;
@@ -336,8 +341,10 @@ struct datagram_batch *datagram_batch_create(struct loop *loop, const struct soc
             (struct iovec){ .iov_base = batch->input + (size_t)i * SLOT, .iov_len = SLOT };
         batch->in_headers[i].msg_hdr = (struct msghdr){ .msg_name = &batch->in[i].address,
                                                         .msg_iov = &batch->in[i].part,
-                                                        .msg_iovlen = 1 };
+                                                        .msg_iovlen = 1,
+                                                        .msg_control = &batch->in[i].control };
     }
+    make_ready(batch, BATCH);
     return batch;
 }
 
