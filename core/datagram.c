@@ -48,6 +48,7 @@ struct datagram_batch {
     size_t arena_used;
     unsigned out_count;
     struct datagram_socket *out_socket; /* whose the queued ones are */
+    struct datagram_socket *in_socket;  /* whose datagram is handled now */
     uint64_t budget;                    /* bytes that may be sent because of the datagram that is
                                            handled (amplification.h); none between datagrams */
     uint64_t arrived;      /* when this batch was received, by clock_ms(); 0: nobody asked yet */
@@ -158,12 +159,19 @@ static void queue(struct datagram_socket *socket, const enchufe_route *route, co
     batch->out_count++;
 }
 
+/* Most of what is sent answers what is handled; a service may have a socket for each of many ports. */
 static struct datagram_socket *find_socket(const enchufe_loop *loop, const enchufe_route *route)
 {
-    struct datagram_socket *socket = loop->udp;
+    struct datagram_socket *socket;
 
-    while (socket != NULL && socket->endpoint != route->endpoint)
-        socket = socket->next;
+    if (loop->udp == NULL)
+        return NULL;
+    socket = loop->udp->batch->in_socket;
+    if (socket != NULL && socket->at == loop && socket->endpoint == route->endpoint)
+        return socket;
+    for (socket = loop->udp; socket != NULL; socket = socket->next)
+        if (socket->endpoint == route->endpoint)
+            break;
     return socket;
 }
 
@@ -297,10 +305,22 @@ static void deliver(struct datagram_socket *socket, unsigned index)
         return;
     if (socket->wildcard)
         read_local(&header->msg_hdr, &datagram.route);
+    batch->in_socket = socket;
     batch->budget =
         amplification_budget(service->max_reply_ratio, &datagram.route.peer, datagram.len);
     service_call(service, on_datagram, service, &datagram);
+    batch->in_socket = NULL;
     batch->budget = 0;
+}
+
+/* Those that were filled can be filled again. A system call changes no others, and most batches are small. */
+static void make_ready(struct datagram_batch *batch, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct msghdr *header = &batch->in_headers[i].msg_hdr;
+        header->msg_namelen = sizeof batch->in[i].address;
+        header->msg_controllen = sizeof batch->in[i].control;
+    }
 }
 
 /* Returns how many datagrams there were; fewer than BATCH: the queue is empty. */
@@ -308,12 +328,6 @@ static int handle_batch(struct datagram_socket *socket)
 {
     struct datagram_batch *batch = socket->batch;
 
-    for (unsigned i = 0; i < BATCH; i++) {
-        struct msghdr *header = &batch->in_headers[i].msg_hdr;
-        header->msg_namelen = sizeof batch->in[i].address;
-        header->msg_control = socket->wildcard ? &batch->in[i].control : NULL;
-        header->msg_controllen = socket->wildcard ? sizeof batch->in[i].control : 0;
-    }
     int n = recvmmsg(socket->source.fd, batch->in_headers, BATCH, 0, NULL);
     if (n <= 0)
         return 0;
@@ -321,6 +335,7 @@ static int handle_batch(struct datagram_socket *socket)
     batch->arrived = 0;
     for (int i = 0; i < n; i++)
         deliver(socket, (unsigned)i);
+    make_ready(batch, (unsigned)n);
     if (batch->out_count != 0)
         flush(batch);
     return n;
@@ -355,8 +370,10 @@ struct datagram_batch *datagram_batch_create(struct loop *loop, const struct soc
             (struct iovec){ .iov_base = batch->input + (size_t)i * SLOT, .iov_len = SLOT };
         batch->in_headers[i].msg_hdr = (struct msghdr){ .msg_name = &batch->in[i].address,
                                                         .msg_iov = &batch->in[i].part,
-                                                        .msg_iovlen = 1 };
+                                                        .msg_iovlen = 1,
+                                                        .msg_control = &batch->in[i].control };
     }
+    make_ready(batch, BATCH);
     return batch;
 }
 
