@@ -1,9 +1,9 @@
 /* The master process: signals, the control socket, the log's file, and the end of the server. Its
  * generations are in rollover.c. */
 #include "master.h"
-#include "channel.h"
 #include "container.h"
 #include "control.h"
+#include "debug.h"
 #include "log.h"
 #include "log_sink.h"
 #include "notify.h"
@@ -406,61 +406,6 @@ static int run_workers(struct master *master, struct generation *generation)
     return err;
 }
 
-/* ---- without, for debuggers ---- */
-
-/* Says why the worker in this process could not start. */
-static void log_start_failure(const int ends[2])
-{
-    struct channel_packet packet;
-
-    if (channel_receive(ends[1], &packet) == 1 && packet.type == CHANNEL_FAILED)
-        log_event(ENCHUFE_LOG_ERROR, "worker cannot start", LOG_STR("error", packet.text));
-}
-
-static void log_debug_ready(void *context)
-{
-    generation_log_ready(context);
-}
-
-/* The worker in this process, with every service: debuggers then need not follow a fork. */
-static int run_debug(struct master *master, struct generation *generation)
-{
-    size_t count = generation->config->service_count;
-    struct group all = { .services = calloc(count, sizeof(size_t)), .service_count = count };
-    struct report report = { .lines = NULL };
-    int ends[2], status = 1;
-
-    for (size_t i = 0; i < generation->group_count; i++)
-        if (generation->groups[i].loops > all.loops)
-            all.loops = generation->groups[i].loops;
-    struct trace *trace = trace_create(all.loops);
-    if (all.services == NULL || trace == NULL || channel_create(ends) != 0)
-        goto out;
-    for (size_t i = 0; i < count; i++)
-        all.services[i] = i;
-    struct worker_setup setup = supervisor_setup(generation, &all, trace);
-    setup.channel = ends[0];
-    setup.signals = master->signals.fd;
-    setup.ready = log_debug_ready;
-    setup.context = generation;
-    if (sockets_open(&generation->sockets, generation->config, &report) == 0) {
-        sockets_retire(&generation->sockets, true);
-        handover_end(master->setup->handover, true);
-        status = worker_run(&setup);
-    }
-    report_print(&report, stderr);
-    report_free(&report);
-    if (status != 0)
-        log_start_failure(ends);
-    close(ends[0]);
-    close(ends[1]);
-    generation_log_served(generation);
-out:
-    trace_destroy(trace);
-    free(all.services);
-    return status;
-}
-
 int master_run(const struct master_setup *setup, struct generation *generation)
 {
     struct master master = { .setup = setup,
@@ -474,7 +419,7 @@ int master_run(const struct master_setup *setup, struct generation *generation)
         return 1;
     }
     if (setup->debug)
-        master.status = run_debug(&master, generation);
+        master.status = debug_run(generation, setup->handover, master.signals.fd);
     else
         err = run_workers(&master, generation);
     if (err != 0)

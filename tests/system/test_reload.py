@@ -242,7 +242,7 @@ def test_no_descriptor_process_or_memory_file_is_left_by_reloads():
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
 def test_the_server_ends_in_the_middle_of_reloads(sig):
-    with Controlled(service("echo"), {"drain_timeout": "200ms"}) as server:
+    with Controlled(service("echo"), {"drain_timeout": "none"}) as server:
         with server.connect("echo") as client:
             assert client.ask(b"hola", 4) == b"hola"
             server.reload()
@@ -251,10 +251,11 @@ def test_the_server_ends_in_the_middle_of_reloads(sig):
             waiting.append(server.reload_in_background())
             server.wait_for_lines("reloading", generation="4")
             server.hang_up()
-            server.stop(sig)
+            server.process.send_signal(sig)
             for process in waiting:
                 _, err = process.communicate(timeout=DEADLINE)
                 assert process.returncode == 1 and "the server is leaving" in err
+        assert server.process.wait(DEADLINE) == 0
 
 
 def test_a_reload_right_before_the_end_keeps_no_process():
