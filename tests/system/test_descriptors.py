@@ -7,6 +7,7 @@ import socket
 from client import Client
 from controlled import Controlled
 from server import service
+from settings import wait_until
 
 BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
 
@@ -63,16 +64,22 @@ def test_a_worker_has_the_sockets_and_plugins_of_its_own_services_only():
 
 
 def test_a_plugin_that_is_probed_finds_nothing_of_the_masters():
-    """Its constructor leaves a process behind that holds what there was."""
+    """Its constructor does not return, and leaves a process behind that holds what there was."""
     with Controlled(service("echo", listen=BOTH), {"watch": "yes"}) as server:
+        with open(server.path("hang"), "w", encoding="ascii"):
+            pass
         server.write(service("echo", listen=BOTH) + service("more", "load_child"))
-        server.reload()
-        with open(server.path("children"), encoding="ascii") as file:
-            children = list(map(int, file))
+        server.hang_up()
+
+        def children():
+            if not os.path.exists(server.path("children")):
+                return []
+            with open(server.path("children"), encoding="ascii") as file:
+                return list(map(int, file))
+        probed = wait_until(children, "the constructor has left a child")[0]
         try:
-            probed = children[0]
+            assert descriptors(probed)
             assert not sockets_of(probed) & sockets_of(server.pid)
             assert not kinds(probed, "eventpoll") and not kinds(probed, "inotify")
         finally:
-            for child in children:
-                os.kill(child, signal.SIGKILL)
+            os.kill(probed, signal.SIGKILL)

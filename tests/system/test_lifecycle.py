@@ -364,7 +364,8 @@ def test_json_lines_stay_whole_when_many_threads_write_at_once():
 
 @pytest.mark.parametrize("step", ["start", "loop_start"])
 def test_a_service_that_never_starts_does_not_hang_the_server(step):
-    config = "[server]\nstart_timeout = 500ms\n" + service("x", "refuser", at=step, hangs="yes")
+    config = (f"[server]\nstart_timeout = {500 * SLOWER}ms\n" +
+              service("x", "refuser", at=step, hangs="yes"))
     with Server(config, wait=False) as server:
         assert server.process.wait(DEADLINE) == 1
         assert re.search(rf"worker does not start, and is killed .*service=x callback={step}",

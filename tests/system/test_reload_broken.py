@@ -11,7 +11,7 @@ from controlled import QUIET, Controlled, copy_plugin
 from load import Load
 from processes import process_lives, process_state
 from server import service
-from settings import plugin_path, wait_until
+from settings import SLOWER, plugin_path, wait_until
 
 BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
 GOOD = service("echo", listen=BOTH)
@@ -252,7 +252,7 @@ def test_an_error_of_a_reload_by_signal_is_in_the_log():
 @pytest.mark.parametrize("step", ["start", "loop_start"])
 def test_a_reload_whose_plugin_never_starts_names_it_and_not_those_that_wait_for_it(step):
     """The first worker is prepared all the time: it is the last to blame."""
-    with Controlled(GOOD, {"start_timeout": "500ms"}, crashes=True) as server:
+    with Controlled(GOOD, {"start_timeout": f"{500 * SLOWER}ms"}, crashes=True) as server:
         server.write(GOOD + service("x", "refuser", at=step, hangs="yes", isolate="yes"))
         error = server.reload(status=1)
         assert error == (f"the new workers do not start: worker x does not start: {step} of x "
