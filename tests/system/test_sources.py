@@ -146,7 +146,7 @@ def test_several_loops_together_never_pass_the_connections_of_a_source():
     with Server(config) as server:
         for _ in range(10 if not SANITIZED else 3):
             os.kill(server.worker(), signal.SIGSTOP)
-            clients = [server.connect("echo") for _ in range(32)]
+            clients = [client for client in (connected(server) for _ in range(32)) if client]
             os.kill(server.worker(), signal.SIGCONT)
             let_in = 0
             for client in clients:
@@ -159,6 +159,14 @@ def test_several_loops_together_never_pass_the_connections_of_a_source():
             for client in clients:
                 client.socket.close()
             server.wait_for_lines("closed", lines + 4)
+
+
+def connected(server):
+    """Or None: the worker may still be awake, and refuse it at once."""
+    try:
+        return server.connect("echo")
+    except ConnectionResetError:
+        return None
 
 
 def test_a_source_prefix_makes_a_network_one_source():
