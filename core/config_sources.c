@@ -68,11 +68,12 @@ static void read_rate(const struct reader *reader, struct rate *rate)
  * most. */
 static uint8_t read_bits(const char **text, unsigned most)
 {
+    if (**text != '/')
+        return 0;
     const char *digits = *text + 1;
     size_t len = strspn(digits, "0123456789");
     unsigned long bits = strtoul(digits, NULL, 10);
-
-    if (**text != '/' || len == 0 || len > 3 || *digits == '0' || bits > most ||
+    if (len == 0 || len > 3 || *digits == '0' || bits > most ||
         (digits[len] != '\0' && !strchr(BLANKS, digits[len])))
         return 0;
     *text = digits + len + strspn(digits + len, BLANKS);

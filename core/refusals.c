@@ -39,10 +39,18 @@ void refusals_free(struct refusals *refusals)
     pthread_mutex_destroy(&refusals->lock);
 }
 
-static bool is_said(const struct refusals *refusals, struct ip source)
+/* Whether line i is less than a second old. Two loops may be here in another order than they read the clock. */
+static bool is_fresh(const struct refusals *refusals, unsigned i, uint64_t now)
 {
-    for (unsigned i = 0; i < refusals->said; i++)
-        if (ip_equal(refusals->sources[i], source))
+    return refusals->lines[i].at != 0 && now < refusals->lines[i].at + SECOND_MS;
+}
+
+static bool is_said(const struct refusals *refusals, struct ip source, uint64_t now)
+{
+    if (is_fresh(refusals, refusals->oldest, now))
+        return true; /* as many lines as a second may have */
+    for (unsigned i = 0; i < REFUSALS_LINES; i++)
+        if (is_fresh(refusals, i, now) && ip_equal(refusals->lines[i].source, source))
             return true;
     return false;
 }
@@ -61,16 +69,14 @@ bool refusals_may_say(struct refusals *refusals, struct loop *loop, struct ip so
         return false;
     uint64_t now = clock_ms();
     pthread_mutex_lock(&refusals->lock);
-    /* Two loops may be here in the other order than they read the clock. */
-    if (now >= refusals->since + SECOND_MS) {
-        refusals->since = now;
-        refusals->said = 0;
-    }
-    bool say = refusals->said < REFUSALS_LINES && !is_said(refusals, source);
-    if (say)
-        refusals->sources[refusals->said++] = source;
-    else
+    bool say = !is_said(refusals, source, now);
+    if (say) {
+        refusals->lines[refusals->oldest].source = source;
+        refusals->lines[refusals->oldest].at = now;
+        refusals->oldest = (refusals->oldest + 1) % REFUSALS_LINES;
+    } else {
         count(refusals, loop, now);
+    }
     pthread_mutex_unlock(&refusals->lock);
     return say;
 }

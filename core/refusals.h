@@ -13,10 +13,12 @@
 /* Of one service in one worker; its loops share it. */
 struct refusals {
     const char *service;
-    pthread_mutex_t lock;              /* of what follows */
-    uint64_t since;                    /* when this second began, by clock_ms() */
-    unsigned said;                     /* lines in it */
-    struct ip sources[REFUSALS_LINES]; /* whose they are */
+    pthread_mutex_t lock; /* of what follows */
+    struct {
+        struct ip source;
+        uint64_t at;         /* by clock_ms(); 0: never */
+    } lines[REFUSALS_LINES]; /* the last ones, in a ring */
+    unsigned oldest;         /* of them */
     uint64_t unsaid;
     struct loop *loop; /* on which the timer runs; NULL: it does not */
     struct timer timer;

@@ -146,7 +146,7 @@ def test_several_loops_together_never_pass_the_connections_of_a_source():
     with Server(config) as server:
         for _ in range(10 if not SANITIZED else 3):
             os.kill(server.worker(), signal.SIGSTOP)
-            clients = [server.connect("echo") for _ in range(32)]
+            clients = [client for client in (connected(server) for _ in range(32)) if client]
             os.kill(server.worker(), signal.SIGCONT)
             let_in = 0
             for client in clients:
@@ -159,6 +159,14 @@ def test_several_loops_together_never_pass_the_connections_of_a_source():
             for client in clients:
                 client.socket.close()
             server.wait_for_lines("closed", lines + 4)
+
+
+def connected(server):
+    """Or None: the worker may still be awake, and refuse it at once."""
+    try:
+        return server.connect("echo")
+    except ConnectionResetError:
+        return None
 
 
 def test_a_source_prefix_makes_a_network_one_source():
@@ -347,14 +355,14 @@ def test_forged_requests_of_one_network_leave_the_others_their_answers():
     config = service("echo", listen="udp://127.0.0.1:0", rate_per_source=f"{rate}/s")
     with Asked(config, server={"threads": 2}) as server:
         flood = Flood(soak(5000, 50000), "127.1.1.0", udp=server.port("echo", "udp"))
+        start = time.monotonic()
         with flood:
             unanswered = neighbour("127.1.2.5", server.port("echo", "udp"), requests)
         status = server.service_status("echo")
+        replies = status["datagrams_out"] - (requests - unanswered)
         assert unanswered <= status["datagrams_dropped"]
-        allowed = rate + rate * flood.counts["ms"] / 1000
-        assert flood.counts["answered"] <= 1.05 * allowed
-        assert status["datagrams_over_rate"] > 0
-        assert status["datagrams_out"] == flood.counts["answered"] + requests - unanswered
+        assert replies <= 1.05 * (rate + rate * (time.monotonic() - start))
+        assert flood.counts["answered"] <= replies and status["datagrams_over_rate"] > 0
         server.stop()
         times, said = refusals_said(server, "dropped", "source-rate")
         assert said == status["datagrams_over_rate"]

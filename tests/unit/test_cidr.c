@@ -181,6 +181,20 @@ static void of_equal_prefixes_deny_wins(void **state)
     free(list);
 }
 
+static void the_same_prefix_may_be_said_a_thousand_times(void **state)
+{
+    struct cidr same[1000];
+
+    (void)state;
+    for (size_t i = 0; i < 1000; i++)
+        same[i] = parsed("10.0.0.0/8");
+    struct cidr_list *list = cidr_compile(same, 1000, NULL, 0);
+    assert_non_null(list);
+    assert_true(allows(list, "10.255.255.255"));
+    assert_false(allows(list, "11.0.0.0"));
+    free(list);
+}
+
 static void without_allow_what_matches_nothing_is_allowed(void **state)
 {
     struct cidr_list *list = compile(EMPTY, LIST("10.0.0.0/8", "255.255.255.255", "ffff::/16"));
@@ -348,6 +362,7 @@ int main(void)
         cmocka_unit_test(a_long_text_is_cut_in_the_sentence),
         cmocka_unit_test(the_longest_prefix_decides),
         cmocka_unit_test(of_equal_prefixes_deny_wins),
+        cmocka_unit_test(the_same_prefix_may_be_said_a_thousand_times),
         cmocka_unit_test(without_allow_what_matches_nothing_is_allowed),
         cmocka_unit_test(what_is_said_of_one_family_says_nothing_of_the_other),
         cmocka_unit_test(a_unix_socket_is_allowed),

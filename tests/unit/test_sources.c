@@ -176,23 +176,40 @@ static void a_larger_table_has_room_for_all_who_can_be_connected(void **state)
     sources_free(sources);
 }
 
-/* Each table has a key of its own, so that sources that share a set in one do not in another: what somebody
- * learns of one is worth nothing. Eleven in one set of a full table are too many; in another they are not. */
+/* Sources that share one set of a table, one more than it has places for: with a limit of one connection the
+ * last is refused as long as all others are there. */
+static size_t find_together(struct sources *sources, enchufe_address together[16])
+{
+    uint32_t last = 0;
+    size_t count = 0;
+
+    while (enter(sources, ipv4(last), 1) == 0)
+        last++;
+    for (uint32_t i = 0; i < last && count < 15; i++) {
+        leave(sources, ipv4(i));
+        if (enter(sources, ipv4(last), 1) == 0) {
+            together[count++] = ipv4(i);
+            leave(sources, ipv4(last));
+        }
+        assert_int_equal(enter(sources, ipv4(i), 1), 0);
+    }
+    together[count++] = ipv4(last);
+    return count;
+}
+
+/* Each table has a key of its own: what somebody learns of one is worth nothing in the next. */
 static void chosen_collisions_do_not_last(void **state)
 {
     struct source_limits limits = { .prefix = plain, .max_connections = 1 };
-    enchufe_address together[64];
-    size_t count = 0;
+    struct sources *known = create(limits), *fresh = create(limits);
+    enchufe_address together[16];
+    size_t count = find_together(known, together);
 
     (void)state;
-    struct sources *known = create(limits);
-    for (uint32_t i = 0; count < 64; i++)
-        if (enter(known, ipv4(i), 1) != 0)
-            together[count++] = ipv4(i);
-    sources_free(known);
-    struct sources *fresh = create(limits);
+    assert_int_equal(count, 9);
     for (size_t i = 0; i < count; i++)
         assert_int_equal(sources_enter(fresh, &together[i], 1), 0);
+    sources_free(known);
     sources_free(fresh);
 }
 
@@ -221,6 +238,39 @@ static void random_comings_and_goings_are_counted_like_a_model(void **state)
             open[who]--;
         }
     }
+    sources_free(sources);
+}
+
+/* With four times as many sources as there are places, many of them begin in a crowd, get a place while they
+ * are still connected, and lose it again. */
+static void comings_and_goings_in_a_full_table_leave_nothing_behind(void **state)
+{
+    enum { MANY = 240000 };
+    struct sources *sources = create((struct source_limits){ .max_connections = 2 });
+    static uint8_t open[MANY];
+    uint64_t x = 88172645463325252;
+    uint32_t let_in = 0;
+
+    (void)state;
+    for (int i = 0; i < 3000000; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        uint32_t who = (uint32_t)(x % MANY);
+        if (x >> 62 != 0) {
+            open[who] = (uint8_t)(open[who] + (enter(sources, ipv4(who), 1) == 0));
+        } else if (open[who] != 0) {
+            leave(sources, ipv4(who));
+            open[who]--;
+        }
+        assert_in_range(open[who], 0, 2 * 2);
+    }
+    for (uint32_t who = 0; who < MANY; who++)
+        for (; open[who] != 0; open[who]--)
+            leave(sources, ipv4(who));
+    for (uint32_t i = 0; i < 300000; i++)
+        let_in += enter(sources, ipv4(i), 1) == 0;
+    assert_int_equal(let_in, 8192 * 7 + 8192 * 2);
     sources_free(sources);
 }
 
@@ -281,6 +331,7 @@ int main(void)
         cmocka_unit_test(a_larger_table_has_room_for_all_who_can_be_connected),
         cmocka_unit_test(chosen_collisions_do_not_last),
         cmocka_unit_test(random_comings_and_goings_are_counted_like_a_model),
+        cmocka_unit_test(comings_and_goings_in_a_full_table_leave_nothing_behind),
         cmocka_unit_test(threads_together_never_pass_the_limit),
     };
 
