@@ -216,7 +216,7 @@ check-unit: $(UNIT_TESTS) ## the unit tests only
 check-system: $(SYSTEM_BUILT) ## the system tests only; PYTESTFLAGS='-k hola' chooses
 	@$(run_system)
 
-soak: $(SYSTEM_BUILT) ## the tests of reloads and crashes at full length, with figures: about half an hour
+soak: $(SYSTEM_BUILT) ## the tests of reloads, crashes and hostile clients at full length, with figures: about an hour
 	@ENCHUFE_SOAK=1 $(TEST_ENV) $(PYTEST) -p no:cacheprovider -m soak -rP $(PYTESTFLAGS) tests/system
 
 check-header: | $(FIRST) ## whether the public headers compile alone, as C11 and as C++17

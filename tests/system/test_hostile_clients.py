@@ -9,6 +9,7 @@ from abuse import Abuse, abused
 from controlled import QUIET, Controlled
 from load import Load
 from processes import memory_of
+from server import service
 from settings import DEADLINE, SANITIZED, soak, wait_until
 
 SMALLER = 10 if SANITIZED else 1
@@ -34,10 +35,9 @@ def nobody_is_there(server, name):
 def test_clients_that_send_a_byte_a_second_are_closed_at_their_timeout_and_others_are_served():
     """That none is a second late is asserted at full length only, where no other test runs beside it."""
     timeout, count = soak(2, 10), soak(300, 2000) // SMALLER
-    config = "".join(f"[{name}]\nplugin = {plugin}\nlisten = tcp://127.0.0.1:0\n"
-                     f"message_timeout = {timeout}s\n"
-                     for name, plugin in (("lines", "{dir}/lines.so"), ("echo", "echo")))
-    with Controlled(config, plugins={"lines.so": "framing_line"}) as server:
+    config = "".join(service(name, plugin, message_timeout=f"{timeout}s")
+                     for name, plugin in (("lines", "framing_line"), ("echo", "echo")))
+    with Controlled(config) as server:
         keep_quiet(server, config)
         with Load(server.port("echo"), hold=50) as load:
             with Abuse("drip", server.port("lines"), count) as abuse:
@@ -54,8 +54,8 @@ def test_clients_that_send_a_byte_a_second_are_closed_at_their_timeout_and_other
 def test_clients_that_never_read_cost_their_bounds_and_are_closed_as_slow_readers():
     """Of each, output up to max_output is kept, and up to max_input of what it sends on."""
     count, bound = soak(100, 1000) // SMALLER, (128 + 64) * 1024
-    config = ("[echo]\nplugin = echo\nlisten = tcp://127.0.0.1:0\nwrite_timeout = 3s\n"
-              "max_output = 128k\nmax_input = 64k\nmessage_timeout = 1s\n")
+    config = service("echo", max_output="128k", max_input="64k", write_timeout="3s",
+                     message_timeout="1s")
     with Controlled(config) as server:
         worker = keep_quiet(server, config)
         abused("halfclose", server.port("echo"), 100).all_are("done")
@@ -77,7 +77,7 @@ def test_clients_that_never_read_cost_their_bounds_and_are_closed_as_slow_reader
 def test_odd_ends_and_pieces_leave_nothing_behind(mode, reasons):
     """Half-closers get the whole answer; who resets in the middle of a write is forgotten."""
     count = soak(1000, 10000) // SMALLER
-    config = "[s]\nplugin = echo\nlisten = tcp://127.0.0.1:0\nmessage_timeout = 20s\n"
+    config = service("s", "echo", message_timeout="20s")
     with Controlled(config) as server:
         worker = keep_quiet(server, config)
         abused(mode, server.port("s"), 100).all_are("done")
@@ -93,11 +93,38 @@ def test_odd_ends_and_pieces_leave_nothing_behind(mode, reasons):
         assert sum(ended.values()) == count + 100
 
 
+def second_half_needs_no_more(names, seen):
+    """Each row of `seen` has a number for each of `names`, in the order in which they were seen."""
+    half = len(seen) // 2
+    for name, early, late in zip(names, map(max, zip(*seen[:half])), map(max, zip(*seen[half:]))):
+        print(f"{name}: {early} and {late}")
+        if "memory" not in name:
+            assert late <= early, (name, seen)
+        else:  # the first of a few rounds are no measure
+            assert SANITIZED or late <= early * soak(1.1, 1.01), (name, seen)
+
+
+@pytest.mark.soak
+def test_connections_without_end_leave_a_worker_as_it_was():
+    rounds, streams = 10, soak(600, 100000) // SMALLER
+    config = service("echo", message_timeout="20s", idle_timeout="1m")
+    seen = []
+    with Controlled(config) as server:
+        worker = keep_quiet(server, config)
+        for _ in range(rounds):
+            with Load(server.port("echo"), streams=streams):
+                pass
+            nobody_is_there(server, "echo")
+            seen.append([descriptors_of(worker), memory_of(worker)])
+        assert server.workers() == [worker]
+    second_half_needs_no_more(("worker's descriptors", "worker's memory"), seen)
+
+
 @pytest.mark.soak
 def test_connections_and_reloads_without_end_leave_no_memory_and_no_descriptor():
-    """The second half of them needs what the first did."""
+    """Of master and workers, each of which lives until the next reload."""
     rounds, streams = soak(6, 200) // (2 if SANITIZED else 1), soak(600, 5000) // SMALLER
-    config = "[echo]\nplugin = echo\nlisten = tcp://127.0.0.1:0\nmessage_timeout = 20s\n"
+    config = service("echo", message_timeout="20s")
     seen = []
     with Controlled(config) as server:
         keep_quiet(server, config)
@@ -109,13 +136,6 @@ def test_connections_and_reloads_without_end_leave_no_memory_and_no_descriptor()
             nobody_is_there(server, "echo")
             seen.append([descriptors_of(server.pid), descriptors_of(worker),
                          memory_of(server.pid), memory_of(worker)])
-        half = len(seen) // 2
-        for what, early, late in zip(("master's descriptors", "worker's descriptors",
-                                      "master's memory", "worker's memory"),
-                                     map(max, zip(*seen[:half])), map(max, zip(*seen[half:]))):
-            print(f"{what}: {early} and {late}")
-            if "descriptors" in what:
-                assert late <= early, (what, seen)
-            else:  # of a few rounds, the first are no measure
-                assert SANITIZED or late <= early * soak(1.1, 1.01), (what, seen)
         assert server.service_status("echo")["opened"] >= rounds * streams
+    second_half_needs_no_more(("master's descriptors", "worker's descriptors", "master's memory",
+                               "workers' memory"), seen)
