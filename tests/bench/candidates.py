@@ -104,11 +104,10 @@ class Enchufe(Candidate):
                        for i in range(count))
 
     @staticmethod
-    def config(setting, sections, *, threads=1, level="warning", log=True, server=""):
+    def config(setting, sections, *, threads=1, level="warning", server=""):
         """Everything on: a plugin, limits, timeouts, counters, and the log at this level."""
-        where = f"log = {setting.directory}/enchufe.log\n" if log else ""
-        return (f"[server]\nthreads = {threads}\nlog_level = {level}\n{where}"
-                f"control = {setting.directory}/control\n{server}"
+        return (f"[server]\nthreads = {threads}\nlog_level = {level}\n"
+                f"log = {setting.directory}/enchufe.log\ncontrol = {setting.directory}/control\n{server}"
                 f"[defaults]\nidle_timeout = 10m\nmax_connections = 100000\n{sections}")
 
     @staticmethod
@@ -126,11 +125,13 @@ class Enchufe(Candidate):
         file = setting.file("knows.ini", f"[server]\n{line}\n{self.sections('echo', 'tcp', 0, 1)}")
         return self.command(setting, "check", *self.plugins(setting), file).returncode == 0
 
-    def run(self, setting, config, stack, on=None, **keys):
-        path = setting.file("enchufe.ini", config)
+    def run(self, setting, config, stack, on=None):
+        return self.run_file(setting, setting.file("enchufe.ini", config), stack, on)
+
+    def run_file(self, setting, path, stack, on=None, env=None):
         return stack.enter_context(setting.process(
             [os.path.join(setting.build, "enchufe"), "run", *self.plugins(setting), path], on,
-            end_by=signal.SIGINT, **keys))
+            env=env, end_by=signal.SIGINT))
 
     def start(self, setting, workload, stack, on=None):
         kind = "udp" if workload.service in ("udp", "gso") else "tcp"

@@ -71,6 +71,7 @@ struct script {
     bool seeded;                  /* each connection may begin elsewhere */
 };
 
+/* The last one that was made is the one that holds. */
 struct script script_make(const char *protocol, size_t size);
 
 /* ---- the modes ---- */

@@ -227,18 +227,19 @@ static void open_sender(const struct datagrams *load, unsigned index)
 void load_datagram(struct run *run)
 {
     const struct load_options *options = run->options;
-    struct datagrams load = { .run = run,
-                              .options = options,
-                              .script = script_make("echo", options->size),
-                              .senders = zeroed(options->connections, sizeof *load.senders),
-                              .epoll = epoll_create1(EPOLL_CLOEXEC),
-                              .output = zeroed(BATCH, SLOT),
-                              .input = zeroed(BATCH, SLOT) };
+    static struct datagrams load; /* until the program ends */
     struct epoll_event events[EVENTS];
 
     errno = 0;
     if (options->size < 16 || options->size > 60000)
         die("a datagram has 16 to 60000 bytes here");
+    load = (struct datagrams){ .run = run,
+                               .options = options,
+                               .script = script_make("echo", options->size),
+                               .senders = zeroed(options->connections, sizeof *load.senders),
+                               .epoll = epoll_create1(EPOLL_CLOEXEC),
+                               .output = zeroed(BATCH, SLOT),
+                               .input = zeroed(BATCH, SLOT) };
     for (unsigned i = 0; i < options->connections; i++)
         open_sender(&load, i);
     run_start(run, options);

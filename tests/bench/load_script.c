@@ -16,15 +16,15 @@ static const struct {
     { .protocol = "ping", .ask = "PING\r\n", .answer = "+PONG\r\n" },
 };
 
-/* One period at `text`, repeated until any slice fits behind any place of it. */
-static char *repeat(const char *text, size_t period)
+/* One period at `text`, repeated until any slice fits behind any place of it. Its memory is the caller's `out`. */
+static const char *repeat(char *out, const char *text, size_t period)
 {
-    char *out = zeroed(1, period + SCRIPT_SLICE);
-
     for (size_t i = 0; i < period + SCRIPT_SLICE; i++)
         out[i] = text[i % period];
     return out;
 }
+
+static char asked[ECHO_PERIOD + SCRIPT_SLICE], answered[ECHO_PERIOD + SCRIPT_SLICE];
 
 static struct script echo_script(size_t size)
 {
@@ -37,7 +37,7 @@ static struct script echo_script(size_t size)
         state ^= state << 5;
         text[i] = (char)(state >> 24);
     }
-    const char *both = repeat(text, ECHO_PERIOD);
+    const char *both = repeat(asked, text, ECHO_PERIOD);
     return (struct script){ .ask = both,
                             .answer = both,
                             .ask_period = ECHO_PERIOD,
@@ -55,8 +55,8 @@ struct script script_make(const char *protocol, size_t size)
         if (strcmp(protocol, texts[i].protocol) != 0)
             continue;
         size_t ask = strlen(texts[i].ask), answer = strlen(texts[i].answer);
-        return (struct script){ .ask = repeat(texts[i].ask, ask),
-                                .answer = repeat(texts[i].answer, answer),
+        return (struct script){ .ask = repeat(asked, texts[i].ask, ask),
+                                .answer = repeat(answered, texts[i].answer, answer),
                                 .ask_period = ask,
                                 .answer_period = answer,
                                 .ask_size = ask,

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -91,6 +92,7 @@ void load_short(struct run *run)
     for (unsigned i = 0; i < options->connections; i++)
         open_client(&shorts, &clients[i]);
     do {
+        errno = 0;
         int n = epoll_wait(shorts.epoll, events, EVENTS, LOAD_PATIENCE_MS);
         if (n == 0)
             die("no answer for %d ms", LOAD_PATIENCE_MS);
@@ -99,4 +101,5 @@ void load_short(struct run *run)
     } while (run_goes_on(run));
     for (unsigned i = 0; i < options->connections; i++)
         close(clients[i].fd);
+    free(clients);
 }

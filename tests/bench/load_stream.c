@@ -198,6 +198,7 @@ void load_stream(struct run *run)
     run_start(run, options);
     begin_all(&stream);
     do {
+        errno = 0;
         int n = epoll_wait(stream.epoll, events, EVENTS, LOAD_PATIENCE_MS);
         if (n == 0)
             die("no answer for %d ms", LOAD_PATIENCE_MS);

@@ -55,6 +55,8 @@ def arguments():
     parser.add_argument("--window", type=int, help="milliseconds of one sample (1000)")
     parser.add_argument("--core", type=int, help="that server and load share (the last one)")
     parser.add_argument("--nice", type=int, default=-20, help="of server and load, if permitted")
+    parser.add_argument("--keep", action="store_true", help="disturbed samples too")
+    parser.add_argument("--output", metavar="PATH", help="without .json and .svg (BUILD/bench/results)")
     parser.add_argument("--seed", type=int, help="of the order in the rounds")
     parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
     parser.add_argument("--from", dest="again", metavar="JSON", help="print an earlier run")
@@ -89,9 +91,9 @@ def select(args):
 
 
 class Run:
-    def __init__(self, setting, candidates, rounds, window_ms):
+    def __init__(self, setting, candidates, rounds, window_ms, keep):
         self.setting, self.candidates = setting, candidates
-        self.rounds, self.window_ms = rounds, window_ms
+        self.rounds, self.window_ms, self.keep = rounds, window_ms, keep
         self.notes = []
 
     def note(self, text):
@@ -102,8 +104,8 @@ class Run:
         """A sample that nothing disturbed, or None after some tries."""
         for _ in range(1 + REPEATS):
             found = sample(self.setting, candidate, workload, self.window_ms // 5, self.window_ms)
-            why = disturbance(found)
-            if why is None:
+            why = disturbance(found, self.setting.nice <= -15)
+            if why is None or self.keep:
                 return found
             thrown.append(why)
         return None
@@ -136,10 +138,12 @@ class Run:
 
 
 def measure(args, setting):
+    """Yields the results, more of them each time."""
     workloads, measures, candidates = select(args)
     candidates = [each for each in candidates if each.available(setting)]
     rounds = args.rounds or (3 if args.quick else 5)
-    run = Run(setting, candidates, rounds, args.window or (300 if args.quick else 1000))
+    run = Run(setting, candidates, rounds, args.window or (300 if args.quick else 1000),
+              args.keep)
     results = {"machine": machine.describe(), "core": setting.core, "nice": setting.nice,
                "rounds": rounds, "window_ms": run.window_ms,
                "titles": {each.name: each.title for each in candidates},
@@ -148,6 +152,7 @@ def measure(args, setting):
     for workload in workloads:
         say(f"{time.monotonic() - began:5.0f} s  {workload.title}")
         results["workloads"].append(run.workload(workload))
+        yield results
     for name in measures:
         title = MEASURES[name].__doc__.splitlines()[0]
         say(f"{time.monotonic() - began:5.0f} s  {title}")
@@ -157,7 +162,14 @@ def measure(args, setting):
             run.note(f"{name} failed: {error}")
             continue
         results["measures"].append({"name": name, "title": title, "rows": rows})
-    return results
+        yield results
+
+
+def write(path, results):
+    with open(path + ".json", "w", encoding="utf-8") as file:
+        json.dump(results, file, indent=1)
+    with open(path + ".svg", "w", encoding="utf-8") as file:
+        file.write(chart.page(results))
 
 
 def main():
@@ -172,15 +184,12 @@ def main():
         setting = Setting(os.path.abspath(args.build), directory,
                           cores[-1] if args.core is None else args.core,
                           machine.best_priority(args.nice))
+        path = args.output or os.path.join(args.build, "bench", "results")
         try:
-            results = measure(args, setting)
+            for results in measure(args, setting):
+                write(path, results)    # each time, so that an interrupted run leaves what it has
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-        path = os.path.join(args.build, "bench", "results")
-        with open(path + ".json", "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
-        with open(path + ".svg", "w", encoding="utf-8") as file:
-            file.write(chart.page(results))
         say(f"{path}.json, {path}.svg")
     print(table.markdown(results) if args.markdown else table.text(results))
 

@@ -79,10 +79,14 @@ def sample(setting, candidate, workload, warmup_ms, window_ms):
     return figures
 
 
-def disturbance(figures):
-    """Why a sample cannot be trusted, or nothing. Idle and stolen time come in steps of 10 ms."""
+def disturbance(figures, preferred):
+    """Why a sample cannot be trusted, or nothing. Idle and stolen time come in steps of 10 ms.
+
+    Where ours are preferred to all others, these get what ours leave, and those are no disturbance who use
+    the time in which a candidate waits."""
     wall = figures["wall_ms"]
-    if figures["other_ms"] > 0.05 * wall + 20:
+    waits = figures["wall_ms"] - figures["idle_ms"] - figures["other_ms"] < 0.6 * wall
+    if figures["other_ms"] > 0.05 * wall + 20 and not (preferred and waits):
         return f"others ran for {figures['other_ms'] / wall:.0%} of the time"
     if figures["stolen_ms"] > 0.01 * wall + 10:
         return f"the host took {figures['stolen_ms'] / wall:.0%} of the time"
