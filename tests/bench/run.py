@@ -185,9 +185,14 @@ def main():
                           cores[-1] if args.core is None else args.core,
                           machine.best_priority(args.nice))
         path = args.output or os.path.join(args.build, "bench", "results")
+        results = None
         try:
             for results in measure(args, setting):
                 write(path, results)    # each time, so that an interrupted run leaves what it has
+        except KeyboardInterrupt:
+            if results is None:
+                sys.exit(1)
+            results["notes"].append("interrupted: the rest is missing")
         finally:
             shutil.rmtree(directory, ignore_errors=True)
         say(f"{path}.json, {path}.svg")
