@@ -26,6 +26,10 @@ DEPS = gcc g++ libc6-dev make pkg-config libinih-dev libcmocka-dev python3 pytho
        python3-pytest-xdist python3-pytest-timeout ncat php-cli
 DEPS_LINT = clang-format cppcheck
 
+# What `make bench` measures the server against, where it is installed, and counts instructions with.
+DEPS_BENCH = libuv1-dev libevent-dev libev-dev nginx-light libnginx-mod-stream haproxy socat xinetd \
+             redis-server valgrind strace
+
 # ---- variants ----
 
 VARIANTS = release debug asan ubsan tsan
@@ -76,14 +80,19 @@ LOAD_OBJ   := $(call objects,$(filter-out tests/load/abuse%,$(wildcard tests/loa
 ABUSE_OBJ  := $(call objects,tests/load/abuse*.c)
 PRELOAD_OBJ := $(call objects,tests/preload/*.c)
 PRELOAD_SO := $(PRELOAD_OBJ:$O/%.o=$B/%.so)
+LOADER_OBJ := $(call objects,$(addprefix tests/bench/,load*.c common.c histogram.c processes.c))
+BARE_OBJ   := $(call objects,tests/bench/bare*.c tests/bench/common.c)
+PEER_OBJ   := $(call objects,tests/bench/peers/*.c)
+PEERS      := $(PEER_OBJ:$O/tests/bench/peers/%.o=$B/bench/%)
 TEST_OBJ   := $(call objects,tests/plugins/*.c)
 TEST_OBJXX := $(call objects,tests/plugins/*.cc)
 TEST_SO    := $(TEST_OBJ:$O/%.o=$B/%.so)
 TEST_SOXX  := $(TEST_OBJXX:$O/%.o=$B/%.so)
-OBJECTS    := $(CORE_OBJ) $(PLUGIN_OBJ) $(UNIT_OBJ) $(LOAD_OBJ) $(ABUSE_OBJ) $(PRELOAD_OBJ) \
-              $(TEST_OBJ) $(TEST_OBJXX)
+OBJECTS    := $(sort $(CORE_OBJ) $(PLUGIN_OBJ) $(UNIT_OBJ) $(LOAD_OBJ) $(ABUSE_OBJ) $(PRELOAD_OBJ) \
+                $(TEST_OBJ) $(TEST_OBJXX) $(LOADER_OBJ) $(BARE_OBJ) $(PEER_OBJ))
 HEADERS    := $(wildcard include/enchufe/*.h)
-STYLED     := $(wildcard core/*.[ch] include/enchufe/*.h plugins/*/*.[ch] tests/*/*.[ch] tests/*/*.cc)
+STYLED     := $(wildcard core/*.[ch] include/enchufe/*.h plugins/*/*.[ch] tests/*/*.[ch] tests/*/*.cc \
+                tests/bench/peers/*.[ch])
 
 # `make deps run` and `make clean all` mean one after the other, also with -j.
 FIRST = $(filter deps,$(MAKECMDGOALS)) $(filter clean,$(firstword $(MAKECMDGOALS)))
@@ -185,6 +194,15 @@ $(PRELOAD_SO): $B/%.so: $O/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) -shared $(HARDEN) $(LDFLAGS) -o $@ $<
 
+# The load generator and the limit of `make bench`, and our programs on the peers' libraries.
+$B/bench/load: $(LOADER_OBJ)
+$B/bench/bare: $(BARE_OBJ)
+$(PEERS): $B/bench/%: $O/tests/bench/peers/%.o $O/tests/bench/common.o
+$(PEERS): PART_LIBS = -l$(patsubst lib%,%,$(@F))
+$B/bench/load $B/bench/bare $(PEERS): $O/link.stamp
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(LINK_C) $(filter %.o,$^) $(PART_LIBS)
+
 # A unit test takes from the archive what it does not define itself.
 $O/libcore.a: $(filter-out $O/core/main.o,$(CORE_OBJ))
 	@rm -f $@
@@ -201,7 +219,8 @@ $(UNIT_TESTS): $B/%: $O/%.o $O/libcore.a $O/link.stamp
 
 TEST_ENV = ENCHUFE='$(abspath $B/enchufe)' ENCHUFE_BUILD='$(abspath $B)' ENCHUFE_VARIANT=$(VARIANT) \
 	PYTHONDONTWRITEBYTECODE=1
-SYSTEM_BUILT = all $(TEST_SO) $(TEST_SOXX) $(PRELOAD_SO) $B/tests/load $B/tests/abuse
+SYSTEM_BUILT = all $(TEST_SO) $(TEST_SOXX) $(PRELOAD_SO) $B/tests/load $B/tests/abuse \
+               $B/bench/load $B/bench/bare
 
 run_unit = failed=; for test in $(UNIT_TESTS); do $$test || failed="$$failed $$test"; done; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; false; }
@@ -218,6 +237,23 @@ check-system: $(SYSTEM_BUILT) ## the system tests only; PYTESTFLAGS='-k hola' ch
 
 soak: $(SYSTEM_BUILT) ## the tests of reloads, crashes and hostile clients at full length, with figures: about an hour
 	@ENCHUFE_SOAK=1 $(TEST_ENV) $(PYTEST) -p no:cacheprovider -m soak -rP $(PYTESTFLAGS) tests/system
+
+# The peers are those whose library is there.
+BENCH = PYTHONDONTWRITEBYTECODE=1 python3 tests/bench
+bench-built: all $B/bench/load $B/bench/bare
+	@for peer in $(notdir $(PEERS)); do \
+	 if echo 'int main(void) { return 0; }' | $(CC) -x c -o /dev/null - -l$${peer#lib} 2>/dev/null; \
+	 then $(MAKE) --no-print-directory $B/bench/$$peer || exit 1; \
+	 else rm -f $B/bench/$$peer; echo "  $$peer is not installed, see make bench-deps"; fi; done
+
+bench: bench-built ## how fast it is beside a bare loop and others; QUICK=1, ARGS=--help
+	@$(BENCH)/run.py --build $B $(if $(filter 1,$(QUICK)),--quick) $(ARGS)
+
+bench-callgrind: bench-built ## the instructions and system calls of one request, by function
+	@$(BENCH)/path.py --build $B $(ARGS)
+
+bench-deps: | $(FIRST) ## install what bench compares with and counts by
+	@$(call install_missing,$(DEPS_BENCH))
 
 check-header: | $(FIRST) ## whether the public headers compile alone, as C11 and as C++17
 	@set -e; for header in $(HEADERS); do \
@@ -283,8 +319,8 @@ uninstall: ## remove what install put there; keeps the configuration and other p
 
 help: ## this list
 	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } \
-	 /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	 /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
-.PHONY: all run check check-unit check-system soak check-header lint format deps deps-lint install \
+.PHONY: all run bench bench-built bench-callgrind bench-deps check check-unit check-system soak check-header lint format deps deps-lint install \
 	uninstall clean variants $(VARIANTS) help FORCE
