@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 union control {
     struct cmsghdr align;
@@ -44,22 +45,28 @@ int channel_receive(int end, struct channel_packet *packet)
     struct iovec parts[] = { { .iov_base = &packet->type, .iov_len = 1 },
                              { .iov_base = packet->text, .iov_len = sizeof packet->text - 1 } };
     union control control;
-    struct msghdr header = {
-        .msg_iov = parts, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof control
-    };
+    /* Room for one descriptor and no padding, in which the system would find room for a second. */
+    struct msghdr header = { .msg_iov = parts,
+                             .msg_iovlen = 2,
+                             .msg_control = &control,
+                             .msg_controllen = CMSG_LEN(sizeof(int)) };
     ssize_t n;
 
     packet->fd = -1;
     do
         n = recvmsg(end, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
-    if (n < 0 && errno == ECONNRESET)
-        n = 0;
-    if (n <= 0)
-        return n < 0 ? -errno : 0;
-    packet->text[n - 1] = '\0';
+    if (n < 0)
+        return errno == ECONNRESET ? 0 : -errno;
     struct cmsghdr *c = CMSG_FIRSTHDR(&header);
     if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
         memcpy(&packet->fd, CMSG_DATA(c), sizeof packet->fd);
-    return 1;
+    if (n > 0) {
+        packet->text[n - 1] = '\0';
+        return 1;
+    }
+    /* The end, or a message of no byte from a plugin gone wild, which may bring a descriptor too. */
+    if (packet->fd >= 0)
+        close(packet->fd);
+    return 0;
 }
