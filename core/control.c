@@ -206,7 +206,8 @@ static void client_ready(struct loop_source *source, uint32_t events)
     client->line_len += (size_t)n;
     client->line[client->line_len] = '\0';
     char *end = strchr(client->line, '\n');
-    if (end != NULL || strlen(client->line) < client->line_len || client->line_len == room) {
+    if (end != NULL || strlen(client->line) < client->line_len ||
+        client->line_len == sizeof client->line - 1) {
         if (end != NULL)
             *end = '\0';
         obey(client);
