@@ -24,8 +24,10 @@ static int seal_one(struct generation *generation, const struct service_config *
     char error[PLUGIN_ERROR];
     char *path = plugin_file_path(dir, service->plugin, service->plugin_is_path);
 
-    if (path == NULL)
+    if (path == NULL) {
+        report_add(report, &service->plugin_place, "no memory to open the plugin");
         return -ENOMEM;
+    }
     struct plugin_file *seal = find_seal(generation, path);
     if (seal == NULL) {
         seal = &generation->seals[generation->seal_count];

@@ -340,6 +340,8 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
     sockets->gone_size = room;
     for (size_t i = 0; i < config->service_count; i++) {
         int failed = bind_service(sockets, config, i, loops[i], previous, &where, &retries, report);
+        if (failed == -ENOMEM)
+            report_add(report, &config->services[i].place, "no memory for the sockets");
         if (failed != 0)
             err = failed;
     }
