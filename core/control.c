@@ -247,12 +247,19 @@ static void rest(struct control *control)
         loop_watch(control->loop, &control->source, 0);
 }
 
+/* Where the system has no room to watch it, later. */
+static void listen_for_clients(struct control *control)
+{
+    if (loop_watch(control->loop, &control->source, EPOLLIN) != 0)
+        loop_timer(control->loop, &control->resting, clock_ms() + REST_MS);
+}
+
 static void rested(struct timer *timer)
 {
     struct control *control = CONTAINER_OF(timer, struct control, resting);
 
     if (!control->given)
-        loop_watch(control->loop, &control->source, EPOLLIN);
+        listen_for_clients(control);
 }
 
 static void control_ready(struct loop_source *source, uint32_t events)
@@ -375,7 +382,7 @@ void control_serve(struct control *control, struct rollover *rollover)
         return;
     control->rollover = rollover;
     if (!control->given)
-        loop_watch(control->loop, &control->source, EPOLLIN);
+        listen_for_clients(control);
 }
 
 void control_take(struct control *control)
@@ -383,7 +390,7 @@ void control_take(struct control *control)
     if (control == NULL || !control->given)
         return;
     control->given = false;
-    loop_watch(control->loop, &control->source, EPOLLIN);
+    listen_for_clients(control);
 }
 
 void control_forked(struct control *control)
