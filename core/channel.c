@@ -6,6 +6,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#define SEND_TRIES 100
+
 union control {
     struct cmsghdr align;
     unsigned char room[CMSG_SPACE(sizeof(int))];
@@ -24,7 +26,7 @@ int channel_send(int end, enum channel_message type, const char *text, int fd)
                              { .iov_base = (void *)(text != NULL ? text : ""), .iov_len = len } };
     union control control = { .room = { 0 } };
     struct msghdr header = { .msg_iov = parts, .msg_iovlen = 2 };
-    ssize_t n;
+    ssize_t n = -1;
 
     if (fd >= 0) {
         header.msg_control = &control;
@@ -34,9 +36,12 @@ int channel_send(int end, enum channel_message type, const char *text, int fd)
                                           .cmsg_type = SCM_RIGHTS };
         memcpy(CMSG_DATA(&control.align), &fd, sizeof fd);
     }
-    do
+    /* Nobody says it again: where the system has no memory for the moment, it is asked again. */
+    for (int tries = 0; tries < SEND_TRIES; tries++) {
         n = sendmsg(end, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
+        if (n >= 0 || (errno != EINTR && errno != ENOBUFS && errno != ENOMEM))
+            break;
+    }
     return n < 0 ? -errno : 0;
 }
 
