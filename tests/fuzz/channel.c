@@ -43,11 +43,11 @@ static void check_packet(const struct channel_packet *packet, const struct input
 {
     size_t kept = text->len - 1 < CHANNEL_TEXT - 1 ? text->len - 1 : CHANNEL_TEXT - 1;
 
-    assert((uint8_t)packet->type == text->data[0]);
-    assert(strnlen(packet->text, CHANNEL_TEXT) <= kept);
-    assert(memcmp(packet->text, text->data + 1, strlen(packet->text)) == 0);
+    CHECK((uint8_t)packet->type == text->data[0]);
+    CHECK(strnlen(packet->text, CHANNEL_TEXT) <= kept);
+    CHECK(memcmp(packet->text, text->data + 1, strlen(packet->text)) == 0);
     if (packet->fd >= 0) {
-        assert(fcntl(packet->fd, F_GETFD) == FD_CLOEXEC);
+        CHECK(fcntl(packet->fd, F_GETFD) == FD_CLOEXEC);
         close(packet->fd);
     }
 }
@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct input in = { .data = data, .len = size };
     int before = lowest_free(), ends[2], got;
 
-    assert(channel_create(ends) == 0);
+    CHECK(channel_create(ends) == 0);
     while (in.len != 0) {
         unsigned kind = input_byte(&in);
         struct input text = input_part(&in, kind & 0x40 ? input_number(&in) : input_byte(&in));
@@ -66,13 +66,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (!send_raw(ends[1], &text, kind & 7))
             continue;
         got = channel_receive(ends[0], &packet);
-        assert(got == (text.len != 0));
+        CHECK(got == (text.len != 0));
         if (got == 1)
             check_packet(&packet, &text);
-        assert(lowest_free() == (ends[0] > ends[1] ? ends[0] : ends[1]) + 1);
+        CHECK(lowest_free() == (ends[0] > ends[1] ? ends[0] : ends[1]) + 1);
     }
     close(ends[0]);
     close(ends[1]);
-    assert(lowest_free() == before);
+    CHECK(lowest_free() == before);
     return 0;
 }

@@ -39,7 +39,7 @@ static void remove_folder(void)
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
-    assert(mkdtemp(folder) != NULL && chdir(folder) == 0 && mkdir("services", 0700) == 0);
+    CHECK(mkdtemp(folder) != NULL && chdir(folder) == 0 && mkdir("services", 0700) == 0);
     atexit(remove_folder);
     return 0;
 }
@@ -48,9 +48,9 @@ static void write_file(const char *file, const void *bytes, size_t len)
 {
     FILE *out = fopen(file, "w");
 
-    assert(out != NULL);
-    assert(len == 0 || fwrite(bytes, 1, len, out) == len);
-    assert(fclose(out) == 0);
+    CHECK(out != NULL);
+    CHECK(len == 0 || fwrite(bytes, 1, len, out) == len);
+    CHECK(fclose(out) == 0);
 }
 
 /* The next file's bytes: up to a line of `%%`. */
@@ -77,25 +77,25 @@ static void check_report(const struct report *report, const unsigned lines[3])
     for (size_t i = 0; i < report->count; i++) {
         const struct report_line *line = &report->lines[i];
         size_t file = 0;
-        assert(line->file != NULL);
+        CHECK(line->file != NULL);
         while (file < 3 && strcmp(line->file, files[file]) != 0)
             file++;
-        assert(file < 3 && line->line <= lines[file]);
-        assert(strncmp(line->text, line->file, strlen(line->file)) == 0);
-        assert(strchr(line->text, '\n') == NULL);
+        CHECK(file < 3 && line->line <= lines[file]);
+        CHECK(strncmp(line->text, line->file, strlen(line->file)) == 0);
+        CHECK(strchr(line->text, '\n') == NULL);
     }
 }
 
 static void check_service(const struct service_config *service)
 {
-    assert(*service->name != '\0' && strlen(service->name) <= 48);
-    assert(service->plugin != NULL && *service->plugin != '\0');
-    assert(service->plugin_is_path == (*service->plugin == '/'));
-    assert(service->listen_count > 0);
-    assert(service->limits.threads >= 0 && service->limits.threads <= 1024);
-    assert(service->limits.max_output > 0 && service->limits.backlog > 0);
+    CHECK(*service->name != '\0' && strlen(service->name) <= 48);
+    CHECK(service->plugin != NULL && *service->plugin != '\0');
+    CHECK(service->plugin_is_path == (*service->plugin == '/'));
+    CHECK(service->listen_count > 0);
+    CHECK(service->limits.threads >= 0 && service->limits.threads <= 1024);
+    CHECK(service->limits.max_output > 0 && service->limits.backlog > 0);
     for (size_t i = 0; i < service->setting_count; i++)
-        assert(options_find(config_service_table, service->settings[i].key) == NULL);
+        CHECK(options_find(config_service_table, service->settings[i].key) == NULL);
 }
 
 /* Only endpoints that can be told apart from what another service has are written: nothing more is known of
@@ -106,7 +106,7 @@ static bool write_anew(const struct config *config)
     bool fits = true;
     char text[ENDPOINT_TEXT];
 
-    assert(out != NULL);
+    CHECK(out != NULL);
     for (size_t i = 0; i < config->service_count; i++) {
         const struct service_config *service = &config->services[i];
         fits = fits && strlen(service->plugin) < 180;
@@ -114,7 +114,7 @@ static bool write_anew(const struct config *config)
         for (size_t n = 0; n < service->listen_count; n++)
             fprintf(out, "listen = %s\n", endpoint_format(&service->listens[n].endpoint, text));
     }
-    assert(fclose(out) == 0);
+    CHECK(fclose(out) == 0);
     return fits;
 }
 
@@ -126,11 +126,11 @@ static void check_again(const struct config *config)
         return;
     struct config *again = config_read(files[0], &report);
     report_print(&report, stderr);
-    assert(again != NULL && report.count == 0);
-    assert(again->service_count == config->service_count);
-    assert(again->endpoint_count == config->endpoint_count);
+    CHECK(again != NULL && report.count == 0);
+    CHECK(again->service_count == config->service_count);
+    CHECK(again->endpoint_count == config->endpoint_count);
     for (size_t i = 0; i < config->service_count; i++)
-        assert(strcmp(again->services[i].plugin, config->services[i].plugin) == 0);
+        CHECK(strcmp(again->services[i].plugin, config->services[i].plugin) == 0);
     config_free(again);
     report_free(&report);
 }
@@ -147,10 +147,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         write_file(files[i], file.data, file.len);
     }
     struct config *config = config_read(files[0], &report);
-    assert(config != NULL);
+    CHECK(config != NULL);
     check_report(&report, lines);
     if (report.count == 0) {
-        assert(config->service_count > 0);
+        CHECK(config->service_count > 0);
         for (size_t i = 0; i < config->service_count; i++)
             check_service(&config->services[i]);
         if (config->endpoint_count < 1000)

@@ -25,7 +25,7 @@ static const unsigned char *make_pattern(size_t from, size_t len)
 {
     static unsigned char bytes[1 << 18];
 
-    assert(len <= sizeof bytes);
+    CHECK(len <= sizeof bytes);
     for (size_t i = 0; i < len; i++)
         bytes[i] = pattern(from + i);
     return bytes;
@@ -44,16 +44,16 @@ static void act_write(struct enchufe_conn *conn, unsigned how)
     bool open = conn->phase == CONN_OPEN;
     int status = enchufe_writev(conn, parts, 2);
 
-    assert(open || status < 0 || len == 0);
+    CHECK(open || status < 0 || len == 0);
     if (status >= 0)
         client->written += len;
     else if (open)
-        assert(conn->phase == CONN_DEAD);
+        CHECK(conn->phase == CONN_DEAD);
 }
 
 static void event_destroyed(void *data)
 {
-    assert(data == &posted);
+    CHECK(data == &posted);
     ran++;
 }
 
@@ -62,7 +62,7 @@ static void act_post(size_t client)
     if (refs[client] == NULL)
         return;
     int status = enchufe_post(refs[client], 7, &posted, event_destroyed);
-    assert(status == 0 || status == -ENOTCONN);
+    CHECK(status == 0 || status == -ENOTCONN);
     posted += status == 0;
 }
 
@@ -144,7 +144,7 @@ static size_t fuzz_on_data(enchufe_conn *conn, const void *data, size_t len)
     if (acts.len == 0)
         used = len;
     for (size_t i = 0; i < len; i++)
-        assert(bytes[i] == pattern(client->taken + i));
+        CHECK(bytes[i] == pattern(client->taken + i));
     act_some(conn);
     client->taken += used;
     return used;
@@ -158,7 +158,7 @@ static void fuzz_on_message(enchufe_conn *conn, const void *data, size_t len)
 
 static void fuzz_on_event(enchufe_conn *conn, uint64_t tag, void *data)
 {
-    assert(tag == 7 && data == &posted);
+    CHECK(tag == 7 && data == &posted);
     ran++;
     act_some(conn);
 }
@@ -167,7 +167,7 @@ static void fuzz_on_timer(enchufe_conn *conn)
 {
     struct client *client = client_of(conn);
 
-    assert(client->timer != 0 && fake.now >= client->timer);
+    CHECK(client->timer != 0 && fake.now >= client->timer);
     client->timer = 0;
     act_some(conn);
 }
@@ -185,18 +185,18 @@ static void fuzz_on_close(enchufe_conn *conn, int reason)
     size_t written = client->written;
 
     (void)reason;
-    assert(enchufe_ref_get(conn) == NULL);
+    CHECK(enchufe_ref_get(conn) == NULL);
     act_some(conn); /* harmless */
-    assert(client->written == written);
+    CHECK(client->written == written);
 }
 
 /* ---- clients and the world's steps ---- */
 
 static void client_received(struct client *client, const unsigned char *data, size_t len)
 {
-    assert(client->received + len <= client->written);
+    CHECK(client->received + len <= client->written);
     for (size_t i = 0; i < len; i++)
-        assert(data[i] == pattern(client->received + i));
+        CHECK(data[i] == pattern(client->received + i));
 }
 
 static void say(struct client *client, size_t len)
@@ -263,9 +263,9 @@ static void check_answers(void)
                        client->reason == ENCHUFE_CLOSED_BY_PLUGIN ||
                        (client->reason >= ENCHUFE_CLOSED_INPUT_FULL &&
                         client->reason <= ENCHUFE_CLOSED_CUT_SHORT);
-        assert(!client->used || client->reason != 0);
+        CHECK(!client->used || client->reason != 0);
         if (client->used && flushed && !client->given_up)
-            assert(client->received == client->written);
+            CHECK(client->received == client->written);
     }
 }
 
@@ -324,7 +324,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         enchufe_ref_release(refs[i]);
         refs[i] = NULL;
     }
-    assert(posted == ran);
+    CHECK(posted == ran);
     loop_drop(world.at.loop);
     return 0;
 }

@@ -47,7 +47,7 @@ static struct client *client_of(const struct enchufe_conn *conn)
     for (size_t i = 0; i < CLIENTS; i++)
         if (world.clients[i].conn == conn)
             return &world.clients[i];
-    assert(!"a callback for a connection that is over");
+    CHECK(!"a callback for a connection that is over");
     return NULL;
 }
 
@@ -57,20 +57,20 @@ static struct client *enter(struct enchufe_conn *conn)
 {
     struct client *client = client_of(conn);
 
-    assert(!world.in_callback && conn->phase == CONN_OPEN);
+    CHECK(!world.in_callback && conn->phase == CONN_OPEN);
     world.in_callback = true;
     return client;
 }
 
 static void leave(void)
 {
-    assert(world.in_callback);
+    CHECK(world.in_callback);
     world.in_callback = false;
 }
 
 static void checked_open(enchufe_conn *conn)
 {
-    assert(!world.in_callback && world.opening != NULL);
+    CHECK(!world.in_callback && world.opening != NULL);
     world.opening->conn = conn;
     world.opening = NULL;
     world.in_callback = true;
@@ -81,15 +81,15 @@ static void checked_open(enchufe_conn *conn)
 
 static void check_offer(struct enchufe_conn *conn, size_t len)
 {
-    assert(!conn->paused && !conn->above && len <= world.service.max_input);
-    assert(!client_of(conn)->eof_told);
+    CHECK(!conn->paused && !conn->above && len <= world.service.max_input);
+    CHECK(!client_of(conn)->eof_told);
 }
 
 static size_t checked_data(enchufe_conn *conn, const void *data, size_t len)
 {
     enter(conn);
     check_offer(conn, len);
-    assert(len != 0);
+    CHECK(len != 0);
     size_t used = world.real.on_data(conn, data, len);
     leave();
     return used;
@@ -99,8 +99,8 @@ static void checked_message(enchufe_conn *conn, const void *data, size_t len)
 {
     enter(conn);
     check_offer(conn, len);
-    assert(len <= world.service.max_message);
-    assert(world.real.framing->type != ENCHUFE_FRAMING_LINE || ((const char *)data)[len] == '\0');
+    CHECK(len <= world.service.max_message);
+    CHECK(world.real.framing->type != ENCHUFE_FRAMING_LINE || ((const char *)data)[len] == '\0');
     world.real.on_message(conn, data, len);
     leave();
 }
@@ -109,7 +109,7 @@ static void checked_eof(enchufe_conn *conn)
 {
     struct client *client = enter(conn);
 
-    assert(!client->eof_told);
+    CHECK(!client->eof_told);
     client->eof_told = true;
     world.real.on_eof(conn);
     leave();
@@ -118,7 +118,7 @@ static void checked_eof(enchufe_conn *conn)
 static void checked_drained(enchufe_conn *conn)
 {
     enter(conn);
-    assert(conn->out.len <= CONN_LOW_WATER);
+    CHECK(conn->out.len <= CONN_LOW_WATER);
     world.real.on_drained(conn);
     leave();
 }
@@ -141,7 +141,7 @@ static void checked_drain(enchufe_conn *conn)
 {
     struct client *client = enter(conn);
 
-    assert(!client->drain_told);
+    CHECK(!client->drain_told);
     client->drain_told = true;
     world.real.on_drain(conn);
     leave();
@@ -151,7 +151,7 @@ static void checked_close(enchufe_conn *conn, int reason)
 {
     struct client *client = client_of(conn);
 
-    assert(!world.in_callback && strcmp(enchufe_reason_name(reason), "unknown") != 0);
+    CHECK(!world.in_callback && strcmp(enchufe_reason_name(reason), "unknown") != 0);
     world.in_callback = true;
     if (world.real.on_close != NULL)
         world.real.on_close(conn, reason);
@@ -187,13 +187,13 @@ static void check_memory(void)
     for (struct enchufe_conn *conn = world.at.conns; conn != NULL; conn = conn->next) {
         count++;
         client_of(conn);
-        assert(!conn->busy && !conn->out.lent && !conn->in.lent);
-        assert(conn->out.len <= world.config.limits.max_output);
-        assert(conn->in.len <= world.service.max_input + LOOP_INPUT_SIZE);
-        assert((conn->out.len == 0) == (conn->out.data == NULL));
+        CHECK(!conn->busy && !conn->out.lent && !conn->in.lent);
+        CHECK(conn->out.len <= world.config.limits.max_output);
+        CHECK(conn->in.len <= world.service.max_input + LOOP_INPUT_SIZE);
+        CHECK((conn->out.len == 0) == (conn->out.data == NULL));
     }
-    assert(count == world.at.conn_count && !world.in_callback);
-    assert(stats_connections(world.service.counters, 0) == (int64_t)count);
+    CHECK(count == world.at.conn_count && !world.in_callback);
+    CHECK(stats_connections(world.service.counters, 0) == (int64_t)count);
 }
 
 /* ---- clients ---- */
@@ -208,12 +208,12 @@ static void client_open(void)
         client++;
     if (client == world.clients + CLIENTS)
         return;
-    assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
     *client = (struct client){ .fd = ends[1], .used = true };
     world.opening = client;
     stats_connection_began(world.service.counters, 0);
     conn_open(&world.at, ends[0], &nobody);
-    assert(world.opening == NULL);
+    CHECK(world.opening == NULL);
 }
 
 static void client_send(struct client *client, const void *data, size_t len)
@@ -270,7 +270,7 @@ static void end_step(void)
         loop_defer(world.at.loop, &world.driver);
         return;
     }
-    assert(world.at.conn_count == 0);
+    CHECK(world.at.conn_count == 0);
     loop_stop(world.at.loop);
 }
 
@@ -293,15 +293,15 @@ static void run_world(void)
         world.clients[i].fd = -1;
     world.ending = 0;
     struct loop *loop = loop_create();
-    assert(loop != NULL);
-    assert(service_loop_start(&world.service, &world.at, loop,
-                              stats_at(world.service.counters, 0, 0)) == 0);
+    CHECK(loop != NULL);
+    CHECK(service_loop_start(&world.service, &world.at, loop,
+                             stats_at(world.service.counters, 0, 0)) == 0);
     world.driver = (struct loop_task){ .run = drive };
     loop_defer(world.at.loop, &world.driver);
-    assert(loop_run(loop) == 0);
+    CHECK(loop_run(loop) == 0);
     service_loop_stop(&world.at);
     for (size_t i = 0; i < CLIENTS; i++) {
-        assert(world.clients[i].conn == NULL);
+        CHECK(world.clients[i].conn == NULL);
         client_close(&world.clients[i]);
     }
 }

@@ -19,6 +19,7 @@ void rollover_reload(struct rollover *rollover, struct reload_waiter *waiter)
 {
     (void)rollover;
     order("reload");
+    CHECK(waiter != NULL);
     waiter->done(waiter, true, "generation 2 serves\n");
 }
 
@@ -44,7 +45,7 @@ void status_print_json(FILE *out, const struct rollover *rollover, uint64_t upti
 static void stop(void *context, bool at_once)
 {
     (void)context;
-    assert(!at_once);
+    CHECK(!at_once);
     order("stop");
 }
 
@@ -69,13 +70,13 @@ static struct client *welcome(int fd)
 {
     struct client *client = calloc(1, sizeof *client);
 
-    assert(client != NULL);
+    CHECK(client != NULL);
     client->source = (struct loop_source){ .fd = fd, .ready = client_ready };
     client->control = &control;
     client->end.run = client_free;
     control.clients = client;
     control.client_count = 1;
-    assert(loop_watch(control.loop, &client->source, EPOLLIN) == 0);
+    CHECK(loop_watch(control.loop, &client->source, EPOLLIN) == 0);
     return client;
 }
 
@@ -86,14 +87,14 @@ static const char *talk(const struct input *said, struct input cuts, char answer
     struct input left = *said;
 
     control.loop = loop_create();
-    assert(control.loop != NULL);
-    assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    CHECK(control.loop != NULL);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
     struct client *client = welcome(ends[0]);
     orders = 0;
     ordered = "";
     while (left.len != 0 && client->answer == NULL && !client->end.queued) {
         struct input part = input_part(&left, cuts.len != 0 ? 1 + input_byte(&cuts) : left.len);
-        assert(send(ends[1], part.data, part.len, MSG_NOSIGNAL) == (ssize_t)part.len);
+        CHECK(send(ends[1], part.data, part.len, MSG_NOSIGNAL) == (ssize_t)part.len);
         for (int pending = 1;
              pending > 0 && client->source.events & EPOLLIN && !client->end.queued;) {
             unsigned char byte;
@@ -102,15 +103,15 @@ static const char *talk(const struct input *said, struct input cuts, char answer
         }
     }
     bool answered = client->answer != NULL;
-    assert(client->line_len < sizeof client->line);
+    CHECK(client->line_len < sizeof client->line);
     client_free(&client->end);
     ssize_t len = recv(ends[1], answer, 255, MSG_DONTWAIT);
     answer[len > 0 ? len : 0] = '\0';
     close(ends[1]);
     loop_drop(control.loop); /* with the end of the client, which is freed, still queued */
-    assert(orders <= 1);
-    assert(answered == (strncmp(answer, "ok\n", 3) == 0 || strncmp(answer, "failed\n", 7) == 0));
-    assert(orders == 1 || !answered || strncmp(answer, "failed\nunknown command", 22) == 0);
+    CHECK(orders <= 1);
+    CHECK(answered == (strncmp(answer, "ok\n", 3) == 0 || strncmp(answer, "failed\n", 7) == 0));
+    CHECK(orders == 1 || !answered || strncmp(answer, "failed\nunknown command", 22) == 0);
     return ordered;
 }
 
@@ -122,7 +123,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     const char *at_once = talk(&in, (struct input){ .len = 0 }, whole);
     const char *in_parts = talk(&in, cuts, parts);
-    assert(at_once == in_parts && strcmp(whole, parts) == 0);
-    assert(control.client_count == 0 && control.clients == NULL);
+    CHECK(at_once == in_parts && strcmp(whole, parts) == 0);
+    CHECK(control.client_count == 0 && control.clients == NULL);
     return 0;
 }

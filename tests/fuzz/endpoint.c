@@ -13,20 +13,20 @@ static void check_round_trip(const struct endpoint *endpoint)
     char text[ENDPOINT_TEXT], again[ENDPOINT_TEXT], error[ENDPOINT_ERROR];
 
     endpoint_format(endpoint, text);
-    assert(endpoint_parse(text, "/elsewhere", &list, error) == 0 && list.count == 1);
-    assert(strcmp(text, endpoint_format(&list.items[0], again)) == 0);
-    assert(list.items[0].kind == endpoint->kind && list.items[0].any == endpoint->any);
-    assert(memcmp(&list.items[0].address, &endpoint->address, sizeof endpoint->address) == 0);
-    assert(strcmp(list.items[0].path, endpoint->path) == 0);
+    CHECK(endpoint_parse(text, "/elsewhere", &list, error) == 0 && list.count == 1);
+    CHECK(strcmp(text, endpoint_format(&list.items[0], again)) == 0);
+    CHECK(list.items[0].kind == endpoint->kind && list.items[0].any == endpoint->any);
+    CHECK(memcmp(&list.items[0].address, &endpoint->address, sizeof endpoint->address) == 0);
+    CHECK(strcmp(list.items[0].path, endpoint->path) == 0);
     bool numbered = endpoint->kind == ENCHUFE_UNIX || endpoint->address.port != 0;
-    assert(endpoint_clashes(endpoint, &list.items[0]) == numbered);
+    CHECK(endpoint_clashes(endpoint, &list.items[0]) == numbered);
 
     socklen_t len = endpoint_to_sockaddr(endpoint, &address);
-    assert(len > 0 && len <= sizeof address);
+    CHECK(len > 0 && len <= sizeof address);
     if (endpoint->kind != ENCHUFE_UNIX && !endpoint->any) {
         memset(&back, 0, sizeof back);
         address_from_sockaddr(&back, (struct sockaddr *)&address);
-        assert(back.port == endpoint->address.port);
+        CHECK(back.port == endpoint->address.port);
     }
     endpoint_list_free(&list);
 }
@@ -38,13 +38,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char error[ENDPOINT_ERROR] = "";
     char *text = input_text(&in);
 
-    assert(endpoint_parse("udp://127.0.0.1:7", "/base", &list, error) == 0);
+    CHECK(endpoint_parse("udp://127.0.0.1:7", "/base", &list, error) == 0);
     int status = endpoint_parse(text, "/base", &list, error);
     if (status != 0) {
-        assert(status == -EINVAL && list.count == 1);
-        assert(*error != '\0' && strlen(error) < ENDPOINT_ERROR);
+        CHECK(status == -EINVAL && list.count == 1);
+        CHECK(*error != '\0' && strlen(error) < ENDPOINT_ERROR);
     } else {
-        assert(list.count > 1 && list.count <= 1 + 2 * 65536);
+        CHECK(list.count > 1 && list.count <= 1 + 2 * 65536);
         check_round_trip(&list.items[1]);
         check_round_trip(&list.items[list.count - 1]);
     }

@@ -15,8 +15,7 @@ static void note(struct outcome *outcome, const void *data, size_t len)
 {
     if (outcome->len + len + sizeof len > outcome->cap) {
         outcome->cap = 2 * (outcome->len + len + sizeof len);
-        outcome->bytes = realloc(outcome->bytes, outcome->cap);
-        assert(outcome->bytes != NULL);
+        outcome->bytes = input_grow(outcome->bytes, outcome->cap);
     }
     memcpy(outcome->bytes + outcome->len, &len, sizeof len);
     memcpy(outcome->bytes + outcome->len + sizeof len, data, len);
@@ -28,14 +27,14 @@ static void check_frame(const enchufe_framing *framing, size_t max, const struct
 {
     size_t extra = framing_overhead(framing) - framing->max;
 
-    assert(frame->status <= 1);
+    CHECK(frame->status <= 1);
     if (frame->status == 1) {
-        assert(frame->len <= max && frame->size <= len && frame->size > 0);
-        assert(frame->offset <= frame->size && frame->len <= frame->size - frame->offset);
-        assert(framing->type != ENCHUFE_FRAMING_FIXED || frame->len == framing->max);
+        CHECK(frame->len <= max && frame->size <= len && frame->size > 0);
+        CHECK(frame->offset <= frame->size && frame->len <= frame->size - frame->offset);
+        CHECK(framing->type != ENCHUFE_FRAMING_FIXED || frame->len == framing->max);
     } else if (frame->status == 0) {
-        assert(frame->scanned <= len);
-        assert(len < max + extra);
+        CHECK(frame->scanned <= len);
+        CHECK(len < max + extra);
     }
 }
 
@@ -104,8 +103,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     struct outcome whole = cut_stream(&framing, max, &in, (struct input){ .len = 0 });
     struct outcome parts = cut_stream(&framing, max, &in, cuts);
-    assert(whole.status == parts.status && whole.len == parts.len && whole.left == parts.left);
-    assert(whole.len == 0 || memcmp(whole.bytes, parts.bytes, whole.len) == 0);
+    CHECK(whole.status == parts.status && whole.len == parts.len && whole.left == parts.left);
+    CHECK(whole.len == 0 || memcmp(whole.bytes, parts.bytes, whole.len) == 0);
     free(whole.bytes);
     free(parts.bytes);
     return 0;

@@ -1,10 +1,7 @@
-/* What the fuzzers share: their input as a stream of decisions. Each fuzzer asserts what must hold;
- * assert() is never compiled out here. */
+/* What the fuzzers share: their input as a stream of decisions, and CHECK() for what must hold. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
-#undef NDEBUG
-#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +9,15 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s: does not hold: %s\n", __FILE__, __LINE__, __func__,        \
+                    #condition);                                                                   \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
 
 /* Bytes that decide, one after the other; behind their end all are zero. */
 struct input {
@@ -50,9 +56,18 @@ static inline char *input_text(struct input *in)
 {
     char *text = strndup(in->len != 0 ? (const char *)in->data : "", in->len);
 
-    assert(text != NULL);
+    CHECK(text != NULL);
     in->len = 0;
     return text;
+}
+
+/* realloc() that does not fail. */
+static inline void *input_grow(void *memory, size_t size)
+{
+    void *grown = realloc(memory, size);
+
+    CHECK(grown != NULL);
+    return grown;
 }
 
 /* A copy in memory of exactly that size. */
@@ -60,7 +75,7 @@ static inline unsigned char *input_copy(const struct input *in)
 {
     unsigned char *copy = malloc(in->len != 0 ? in->len : 1);
 
-    assert(copy != NULL);
+    CHECK(copy != NULL);
     if (in->len != 0)
         memcpy(copy, in->data, in->len);
     return copy;

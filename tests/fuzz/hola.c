@@ -25,7 +25,7 @@ enchufe_loop *enchufe_conn_loop(const enchufe_conn *conn)
 void enchufe_count(enchufe_loop *loop, size_t counter, uint64_t n)
 {
     (void)loop;
-    assert(counter <= WORD_ADIOS && n == 1);
+    CHECK(counter <= WORD_ADIOS && n == 1);
 }
 
 void enchufe_conn_log(const enchufe_conn *conn, int level, const char *format, ...)
@@ -35,7 +35,7 @@ void enchufe_conn_log(const enchufe_conn *conn, int level, const char *format, .
 
 int enchufe_write(enchufe_conn *conn, const void *data, size_t len)
 {
-    assert(!conn->closed && len <= sizeof conn->out - conn->len);
+    CHECK(!conn->closed && len <= sizeof conn->out - conn->len);
     memcpy(conn->out + conn->len, data, len);
     conn->len += len;
     return 0;
@@ -55,7 +55,7 @@ static void serve(enchufe_conn *conn, const struct input *stream, struct input c
         size_t step = cuts.len != 0 ? 1 + input_byte(&cuts) % 7 : left.len;
         struct input part = input_part(&left, step);
         unsigned char *exact = input_copy(&part);
-        assert(hola_on_data(conn, exact, part.len) == part.len);
+        CHECK(hola_on_data(conn, exact, part.len) == part.len);
         free(exact);
     }
     if (conn->closed)
@@ -74,7 +74,7 @@ static void check_words(const enchufe_conn *conn)
         while (i < 4 && (strlen(said[i]) > conn->len - at ||
                          memcmp(conn->out + at, said[i], strlen(said[i])) != 0))
             i++;
-        assert(i < 4);
+        CHECK(i < 4);
         at += strlen(said[i]);
     }
 }
@@ -90,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     serve(&whole, &in, (struct input){ .len = 0 });
     serve(&parts, &in, cuts);
     check_words(&whole);
-    assert(whole.closed == parts.closed && whole.len == parts.len);
-    assert(memcmp(whole.out, parts.out, whole.len) == 0);
+    CHECK(whole.closed == parts.closed && whole.len == parts.len);
+    CHECK(memcmp(whole.out, parts.out, whole.len) == 0);
     return 0;
 }

@@ -97,29 +97,29 @@ static void check_field(const enchufe_option *option, const struct field *field)
     switch (option->type) {
     case ENCHUFE_OPTION_STRING:
     case ENCHUFE_OPTION_SECRET:
-        assert(field->text == NULL || in_range(option, (int64_t)strlen(field->text)));
+        CHECK(field->text == NULL || in_range(option, (int64_t)strlen(field->text)));
         break;
     case ENCHUFE_OPTION_INTEGER:
     case ENCHUFE_OPTION_SIZE:
     case ENCHUFE_OPTION_DURATION:
-        assert(field->number == 0 || in_range(option, field->number));
-        assert(field->number >= 0 || option->type == ENCHUFE_OPTION_INTEGER);
+        CHECK(field->number == 0 || in_range(option, field->number));
+        CHECK(field->number >= 0 || option->type == ENCHUFE_OPTION_INTEGER);
         break;
     case ENCHUFE_OPTION_ENUM:
-        assert(field->choice >= 0 && field->choice < 3);
+        CHECK(field->choice >= 0 && field->choice < 3);
         break;
     case ENCHUFE_OPTION_ENDPOINT:
-        assert(field->endpoint.kind <= ENCHUFE_UNIX);
-        assert((field->endpoint.kind == 0) == (field->endpoint.text == NULL));
-        assert((field->endpoint.kind == ENCHUFE_UNIX) == (field->endpoint.path != NULL));
+        CHECK(field->endpoint.kind <= ENCHUFE_UNIX);
+        CHECK((field->endpoint.kind == 0) == (field->endpoint.text == NULL));
+        CHECK((field->endpoint.kind == ENCHUFE_UNIX) == (field->endpoint.path != NULL));
         break;
     case ENCHUFE_OPTION_PATH:
-        assert(field->text == NULL || *field->text == '/');
+        CHECK(field->text == NULL || *field->text == '/');
         break;
     case ENCHUFE_OPTION_LIST:
-        assert(field->list.items != NULL || memcmp(&field->list, &no_list, sizeof no_list) == 0);
+        CHECK(field->list.items != NULL || memcmp(&field->list, &no_list, sizeof no_list) == 0);
         for (size_t i = 0; i < field->list.count; i++)
-            assert(field->list.items[i][strcspn(field->list.items[i], " \t")] == '\0');
+            CHECK(field->list.items[i][strcspn(field->list.items[i], " \t")] == '\0');
         break;
     }
 }
@@ -127,9 +127,9 @@ static void check_field(const enchufe_option *option, const struct field *field)
 static void check_report(const struct report *report)
 {
     for (size_t i = 0; i < report->count; i++) {
-        assert(report->lines[i].line == 7 && report->lines[i].file != NULL);
-        assert(strchr(report->lines[i].text, '\n') == NULL);
-        assert(strstr(report->lines[i].text, SECRET) == NULL);
+        CHECK(report->lines[i].line == 7 && report->lines[i].file != NULL);
+        CHECK(strchr(report->lines[i].text, '\n') == NULL);
+        CHECK(strstr(report->lines[i].text, SECRET) == NULL);
     }
 }
 
@@ -147,7 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (memmem(data, size, SECRET, strlen(SECRET)) != NULL)
         return 0; /* where it is no secret's value it may be shown */
     make_table(&in, table);
-    assert(options_check_table(table, sizeof fields, error, sizeof error) == NULL);
+    CHECK(options_check_table(table, sizeof fields, error, sizeof error) == NULL);
     char *text = input_text(&in);
     size_t count = make_settings(text, settings, 32);
     memset(fields, 0, sizeof fields);
@@ -157,11 +157,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     int status =
         options_parse(&options, table, fields, settings, count, &section, also_known, &report);
-    assert((status != 0) == (report.count != 0));
+    CHECK((status != 0) == (report.count != 0));
     check_report(&report);
     for (unsigned i = 0; i < FIELDS; i++) {
         for (unsigned n = 0; n < 8; n++)
-            assert(fields[i].before[n] == CANARY && fields[i].after[n] == CANARY);
+            CHECK(fields[i].before[n] == CANARY && fields[i].after[n] == CANARY);
         check_field(&table[i], &fields[i]);
     }
     options_free(&options);

@@ -34,7 +34,7 @@ static void add_plugin(char *path)
     if (err == 0 && report.count == 0 &&
         (service->plugin.v.on_data != NULL || service->plugin.v.on_message != NULL)) {
         service->counters = stats_create(2, 1);
-        assert(service->counters != NULL && service_start(service) == 0);
+        CHECK(service->counters != NULL && service_start(service) == 0);
         service_count++;
     }
     report_free(&report);

@@ -38,7 +38,7 @@ int timerfd_create(clockid_t clock, int flags)
 
 int timerfd_settime(int fd, int flags, const struct itimerspec *when, struct itimerspec *before)
 {
-    assert(fd == fake.timer && flags == TFD_TIMER_ABSTIME && before == NULL);
+    CHECK(fd == fake.timer && flags == TFD_TIMER_ABSTIME && before == NULL);
     fake.armed =
         (uint64_t)when->it_value.tv_sec * 1000 + (uint64_t)when->it_value.tv_nsec / 1000000;
     return 0;
@@ -50,7 +50,7 @@ static void fake_advance(uint64_t ms)
     if (fake.armed == 0 || fake.now < fake.armed)
         return;
     fake.armed = 0;
-    assert(write(fake.timer, &(uint64_t){ 1 }, sizeof(uint64_t)) == sizeof(uint64_t));
+    CHECK(write(fake.timer, &(uint64_t){ 1 }, sizeof(uint64_t)) == sizeof(uint64_t));
 }
 
 /* Returns how many of len bytes may move now, or -1 with errno set. */
@@ -75,7 +75,7 @@ ssize_t send(int fd, const void *data, size_t len, int flags)
 {
     ssize_t limit = fake_limit(len, ENOBUFS);
 
-    assert(len != 0 && flags & MSG_NOSIGNAL);
+    CHECK(len != 0 && flags & MSG_NOSIGNAL);
     return limit < 0 ? -1
                      : syscall(SYS_sendto, fd, data, (size_t)limit, flags | MSG_DONTWAIT, NULL, 0);
 }

@@ -54,12 +54,12 @@ void *enchufe_loop_state(const enchufe_loop *of)
 void enchufe_option_error(enchufe_service *of, const char *option, const char *format, ...)
 {
     (void)of;
-    assert(strcmp(option, "reply") == 0 && *format != '\0');
+    CHECK(strcmp(option, "reply") == 0 && *format != '\0');
 }
 
 void enchufe_count(enchufe_loop *of, size_t counter, uint64_t n)
 {
-    assert(counter == COUNTER_CUT && n == 1);
+    CHECK(counter == COUNTER_CUT && n == 1);
     of->cut++;
 }
 
@@ -68,8 +68,8 @@ int enchufe_reply(const enchufe_datagram *datagram, const void *data, size_t len
     size_t kept = expected_len < REPLY_MAX ? expected_len : REPLY_MAX;
 
     (void)datagram;
-    assert(len == kept && (kept == 0 || memcmp(data, expected, kept) == 0));
-    assert((loop.cut != 0) == (expected_len > REPLY_MAX));
+    CHECK(len == kept && (kept == 0 || memcmp(data, expected, kept) == 0));
+    CHECK((loop.cut != 0) == (expected_len > REPLY_MAX));
     replied = true;
     return 0;
 }
@@ -78,8 +78,7 @@ static void expect(const void *data, size_t len)
 {
     if (expected_len + len > expected_size) {
         expected_size = 2 * (expected_len + len);
-        expected = realloc(expected, expected_size);
-        assert(expected != NULL);
+        expected = input_grow(expected, expected_size);
     }
     if (len != 0)
         memcpy(expected + expected_len, data, len);
@@ -141,12 +140,12 @@ static void check_round_trip(const struct template *template)
     char error[ERROR_SIZE], *text = decompile(template);
     struct template *again = template_compile(text, error);
 
-    assert(again != NULL && again->count == template->count);
+    CHECK(again != NULL && again->count == template->count);
     for (size_t i = 0; i < again->count; i++) {
         const struct part *a = &again->parts[i], *b = &template->parts[i];
-        assert(a->kind == b->kind && a->start == b->start && a->len == b->len);
-        assert(a->kind != PART_LITERAL ||
-               memcmp(again->bytes + a->start, template->bytes + b->start, a->len) == 0);
+        CHECK(a->kind == b->kind && a->start == b->start && a->len == b->len);
+        CHECK(a->kind != PART_LITERAL ||
+              memcmp(again->bytes + a->start, template->bytes + b->start, a->len) == 0);
     }
     free(again);
     free(text);
@@ -164,11 +163,11 @@ static void answer(const char *text, const struct input *data)
     service.settings.reply = text;
     service.responder = (struct responder){ .datagrams = 0 };
     loop.cut = 0;
-    assert(responder_start(&service) == 0);
+    CHECK(responder_start(&service) == 0);
     expand(text, &in);
     replied = false;
     responder_on_datagram(&service, &in);
-    assert(replied);
+    CHECK(replied);
     responder_stop(&service);
 }
 
@@ -179,11 +178,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char error[ERROR_SIZE], *text = input_text(&in);
     struct template *template = template_compile(text, error);
 
-    assert((template == NULL) == (*error != '\0') && strlen(error) < ERROR_SIZE);
+    CHECK((template == NULL) == (*error != '\0') && strlen(error) < ERROR_SIZE);
     service.settings.reply = text;
-    assert((responder_check(&service) == 0) == (template != NULL));
+    CHECK((responder_check(&service) == 0) == (template != NULL));
     if (template != NULL) {
-        assert(template->count <= strlen(text));
+        CHECK(template->count <= strlen(text));
         check_round_trip(template);
         free(template);
         answer(text, &datagram);

@@ -6,7 +6,7 @@
 
 static void check_status(int status)
 {
-    assert(status == 0 || status == -EINVAL || status == -ERANGE);
+    CHECK(status == 0 || status == -EINVAL || status == -ERANGE);
 }
 
 static void try_integer(const char *text)
@@ -19,7 +19,7 @@ static void try_integer(const char *text)
     if (status != 0)
         return;
     snprintf(again, sizeof again, "%" PRId64, value);
-    assert(value_integer(again, &second) == 0 && second == value);
+    CHECK(value_integer(again, &second) == 0 && second == value);
 }
 
 static void try_unit(const char *text, int (*parse)(const char *text, int64_t *out),
@@ -32,10 +32,10 @@ static void try_unit(const char *text, int (*parse)(const char *text, int64_t *o
     check_status(status);
     if (status != 0)
         return;
-    assert(value >= 0);
+    CHECK(value >= 0);
     format(value, again);
-    assert(strlen(again) < VALUE_TEXT - 1); /* cut, it would be another value */
-    assert(parse(again, &second) == 0 && second == value);
+    CHECK(strlen(again) < VALUE_TEXT - 1); /* cut, it would be another value */
+    CHECK(parse(again, &second) == 0 && second == value);
 }
 
 static void try_path(const char *text)
@@ -43,7 +43,7 @@ static void try_path(const char *text)
     char *path = value_path("conf/e.ini", text);
     char *again = path != NULL ? value_path("/other/e.ini", path) : NULL;
 
-    assert(again != NULL && *path == '/' && strcmp(path, again) == 0);
+    CHECK(again != NULL && *path == '/' && strcmp(path, again) == 0);
     free(path);
     free(again);
 }

@@ -61,17 +61,17 @@ static void read_all(struct input steps, const uint8_t *bytes, size_t len)
         size_t size = number ? sizes[step & 3] : step & 0x3f;
         bool fits = ok && size <= len - at;
         if (number)
-            assert(read_number(&reader, size, little) ==
-                   (fits ? by_hand(bytes + at, size, little) : 0));
+            CHECK(read_number(&reader, size, little) ==
+                  (fits ? by_hand(bytes + at, size, little) : 0));
         else if (little)
             enchufe_reader_skip(&reader, size);
         else
-            assert(enchufe_reader_bytes(&reader, size) == (fits ? bytes + at : NULL));
+            CHECK(enchufe_reader_bytes(&reader, size) == (fits ? bytes + at : NULL));
         ok = fits;
         at += fits ? size : 0;
-        assert(enchufe_reader_ok(&reader) == ok);
-        assert(enchufe_reader_left(&reader) == (ok ? len - at : 0));
-        assert(enchufe_reader_end(&reader) == (ok && at == len));
+        CHECK(enchufe_reader_ok(&reader) == ok);
+        CHECK(enchufe_reader_left(&reader) == (ok ? len - at : 0));
+        CHECK(enchufe_reader_end(&reader) == (ok && at == len));
     }
 }
 
@@ -81,8 +81,8 @@ static void read_parts(enchufe_reader *reader, unsigned depth)
     while (enchufe_reader_left(reader) != 0) {
         size_t len = enchufe_reader_u8(reader);
         enchufe_reader part = enchufe_reader_part(reader, len);
-        assert(enchufe_reader_ok(&part) == enchufe_reader_ok(reader));
-        assert(enchufe_reader_left(&part) == (enchufe_reader_ok(reader) ? len : 0));
+        CHECK(enchufe_reader_ok(&part) == enchufe_reader_ok(reader));
+        CHECK(enchufe_reader_left(&part) == (enchufe_reader_ok(reader) ? len : 0));
         if (depth != 0)
             read_parts(&part, depth - 1);
     }
@@ -113,15 +113,15 @@ static void write_again(struct input steps, const uint8_t *bytes, size_t len, si
             for (size_t i = 0; i < size && enchufe_writer_ok(&writer); i++)
                 enchufe_writer_patch_u8(&writer, at + i,
                                         (uint8_t)(value >> 8 * (step & 0x80 ? i : size - 1 - i)));
-            assert(enchufe_writer_ok(&writer) == enchufe_writer_ok(&patch));
+            CHECK(enchufe_writer_ok(&writer) == enchufe_writer_ok(&patch));
         }
     }
-    assert(enchufe_writer_ok(&writer) == (taken <= room));
-    assert(enchufe_writer_len(&writer) == (taken <= room ? taken : 0));
-    assert(taken > room || enchufe_writer_left(&writer) == room - taken);
-    assert(taken > room || taken == 0 || memcmp(memory, bytes, taken) == 0);
+    CHECK(enchufe_writer_ok(&writer) == (taken <= room));
+    CHECK(enchufe_writer_len(&writer) == (taken <= room ? taken : 0));
+    CHECK(taken > room || enchufe_writer_left(&writer) == room - taken);
+    CHECK(taken > room || taken == 0 || memcmp(memory, bytes, taken) == 0);
     enchufe_writer_patch_u64(&writer, enchufe_writer_len(&writer), 1);
-    assert(!enchufe_writer_ok(&writer));
+    CHECK(!enchufe_writer_ok(&writer));
     free(memory);
 }
 
