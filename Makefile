@@ -23,7 +23,7 @@ INSTALL     ?= install
 
 # What Debian 12 needs to build and test; g++ because the header is tested as C++17.
 DEPS = gcc g++ libc6-dev make pkg-config libinih-dev libcmocka-dev python3 python3-pytest \
-       python3-pytest-xdist python3-pytest-timeout ncat php-cli
+       python3-pytest-xdist python3-pytest-timeout ncat php-cli clang-14 libclang-rt-14-dev
 DEPS_LINT = clang-format cppcheck
 
 # What `make bench` measures the server against, where it is installed, and counts instructions with.
@@ -32,7 +32,7 @@ DEPS_BENCH = libuv1-dev libevent-dev libev-dev nginx-light libnginx-mod-stream h
 
 # ---- variants ----
 
-VARIANTS = release debug asan ubsan tsan
+VARIANTS = release debug asan ubsan tsan fuzz
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all
 
 FLAGS_release = -O2 -g -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
@@ -40,6 +40,14 @@ FLAGS_debug   = -Og -g3 -fno-omit-frame-pointer
 FLAGS_asan    = $(SANITIZE) -fsanitize=address,undefined
 FLAGS_ubsan   = $(SANITIZE) -fsanitize=undefined
 FLAGS_tsan    = $(SANITIZE) -fsanitize=thread
+# clang does not say this, by which the core knows that its system calls want to be seen.
+FLAGS_fuzz    = $(SANITIZE) -fsanitize=address,undefined,fuzzer-no-link -D__SANITIZE_ADDRESS__
+
+# libFuzzer is a part of clang, which warns of more than the house agreed on.
+ifeq ($(VARIANT),fuzz)
+CC  = clang-14
+CXX = clang++-14
+endif
 
 ifeq ($(filter $(VARIANT),$(VARIANTS)),)
 $(error VARIANT=$(VARIANT) is unknown: there are $(VARIANTS))
@@ -50,7 +58,7 @@ O = $(B)/obj
 
 # ---- flags ----
 
-WARN     = -Wall -Wextra -Wshadow -Wconversion -Wvla $(if $(filter 1,$(WERROR)),-Werror)
+WARN     = -Wall -Wextra -Wshadow -Wconversion -Wvla $(if $(filter fuzz,$(VARIANT)),-w) $(if $(filter 1,$(WERROR)),-Werror)
 WARN_C   = $(WARN) -Wstrict-prototypes -Wmissing-prototypes
 OWN      = $(FLAGS_$(VARIANT)) -pthread -MMD -MP
 OWN_C    = -std=c11 -D_GNU_SOURCE $(WARN_C) $(OWN)
@@ -84,12 +92,16 @@ LOADER_OBJ := $(call objects,$(addprefix tests/bench/,load*.c common.c histogram
 BARE_OBJ   := $(call objects,tests/bench/bare*.c tests/bench/common.c)
 PEER_OBJ   := $(call objects,tests/bench/peers/*.c)
 PEERS      := $(PEER_OBJ:$O/tests/bench/peers/%.o=$B/bench/%)
+FAULT_OBJ  := $(call objects,tests/fault/*.c)
+FUZZ_OBJ   := $(call objects,tests/fuzz/*.c)
+FUZZERS    := $(FUZZ_OBJ:$O/%.o=$B/%)
 TEST_OBJ   := $(call objects,tests/plugins/*.c)
 TEST_OBJXX := $(call objects,tests/plugins/*.cc)
 TEST_SO    := $(TEST_OBJ:$O/%.o=$B/%.so)
 TEST_SOXX  := $(TEST_OBJXX:$O/%.o=$B/%.so)
 OBJECTS    := $(sort $(CORE_OBJ) $(PLUGIN_OBJ) $(UNIT_OBJ) $(LOAD_OBJ) $(ABUSE_OBJ) $(PRELOAD_OBJ) \
-                $(TEST_OBJ) $(TEST_OBJXX) $(LOADER_OBJ) $(BARE_OBJ) $(PEER_OBJ))
+                $(TEST_OBJ) $(TEST_OBJXX) $(LOADER_OBJ) $(BARE_OBJ) $(PEER_OBJ) \
+                $(FAULT_OBJ) $(FUZZ_OBJ))
 HEADERS    := $(wildcard include/enchufe/*.h)
 STYLED     := $(wildcard core/*.[ch] include/enchufe/*.h plugins/*/*.[ch] tests/*/*.[ch] tests/*/*.cc \
                 tests/bench/peers/*.[ch])
@@ -108,7 +120,7 @@ all: $B/enchufe $(PLUGIN_SO) ## the server and its plugins (the default); VARIAN
 run: all ## build, then run conf/enchufe.ini in the foreground (CONF=FILE for another)
 	@exec $B/enchufe run --plugin-dir $B/plugins $(CONF)
 
-$(VARIANTS): | $(FIRST)
+$(filter-out fuzz,$(VARIANTS)): | $(FIRST)
 	@$(MAKE) --no-print-directory VARIANT=$@ all
 
 release: ## build/: optimised, with symbols
@@ -116,7 +128,7 @@ debug: ## build/debug/: for a debugger
 asan: ## build/asan/: AddressSanitizer and UndefinedBehaviorSanitizer
 ubsan: ## build/ubsan/: UndefinedBehaviorSanitizer alone
 tsan: ## build/tsan/: ThreadSanitizer
-variants: $(VARIANTS) ## all of these, side by side
+variants: $(filter-out fuzz,$(VARIANTS)) ## all of these, side by side
 
 clean: ## remove build/
 	rm -rf build
@@ -203,6 +215,14 @@ $B/bench/load $B/bench/bare $(PEERS): $O/link.stamp
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(LINK_C) $(filter %.o,$^) $(PART_LIBS)
 
+# The library of the tests of failing calls, for LD_PRELOAD. A compiler must not think it knows malloc, nor
+# that no argument is NULL.
+$(FAULT_OBJ): PART_FLAGS = -fPIC -fno-builtin
+$B/tests/fault.so: PART_LINK = -shared
+$B/tests/fault.so: $(FAULT_OBJ) $O/link.stamp
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(LINK_C) $(FAULT_OBJ) -ldl
+
 # A unit test takes from the archive what it does not define itself.
 $O/libcore.a: $(filter-out $O/core/main.o,$(CORE_OBJ))
 	@rm -f $@
@@ -213,13 +233,21 @@ $(UNIT_TESTS): $B/%: $O/%.o $O/libcore.a $O/link.stamp
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(LINK_C) $< $O/libcore.a -linih -lcmocka -ldl
 
+# A fuzzer is linked with the whole core, which plugins that it opens may call. What it defines itself
+# stands first and so counts: a clock, a resolver, functions of other rooms.
+$(FUZZ_OBJ): PART_FLAGS = -Iinclude -Icore
+$(FUZZERS): PART_LINK = -fsanitize=fuzzer -Wl,-z,muldefs -Wl,--dynamic-list=core/exports.list
+$(FUZZERS): $B/%: $O/%.o $O/libcore.a $O/link.stamp
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(LINK_C) $< -Wl,--whole-archive $O/libcore.a -Wl,--no-whole-archive -linih -ldl -lm
+
 -include $(OBJECTS:.o=.d)
 
 ##@ Check
 
 TEST_ENV = ENCHUFE='$(abspath $B/enchufe)' ENCHUFE_BUILD='$(abspath $B)' ENCHUFE_VARIANT=$(VARIANT) \
 	PYTHONDONTWRITEBYTECODE=1
-SYSTEM_BUILT = all $(TEST_SO) $(TEST_SOXX) $(PRELOAD_SO) $B/tests/load $B/tests/abuse \
+SYSTEM_BUILT = all $(TEST_SO) $(TEST_SOXX) $(PRELOAD_SO) $B/tests/fault.so $B/tests/load $B/tests/abuse \
                $B/bench/load $B/bench/bare
 
 run_unit = failed=; for test in $(UNIT_TESTS); do $$test || failed="$$failed $$test"; done; \
@@ -254,6 +282,17 @@ bench-callgrind: bench-built ## the instructions and system calls of one request
 
 bench-deps: | $(FIRST) ## install what bench compares with and counts by
 	@$(call install_missing,$(DEPS_BENCH))
+
+fuzz: ## every fuzzer, one after the other, for FUZZ_SECONDS (600) each; FUZZ='conn wire' chooses
+	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz-run FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600)
+
+fuzz-quick: ## the same for 4 seconds each, and nothing is kept: a part of what CI runs
+	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz-run FUZZ_SECONDS=$(or $(FUZZ_SECONDS),4) FUZZ_QUICK=1
+
+# What is new is kept under build/fuzz/corpus, what crashes in build/fuzz/found; see tests/fuzz/README.md.
+FUZZ ?= $(sort $(notdir $(FUZZERS)))
+fuzz-run: $(PLUGIN_SO) $(TEST_SO) $(FUZZ:%=$B/tests/fuzz/%)
+	@for fuzzer in $(FUZZ); do FUZZ_QUICK=$(FUZZ_QUICK) tests/fuzz/run $B $$fuzzer $(FUZZ_SECONDS) || exit 1; done
 
 check-header: | $(FIRST) ## whether the public headers compile alone, as C11 and as C++17
 	@set -e; for header in $(HEADERS); do \
@@ -322,5 +361,5 @@ help: ## this list
 	 /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
-.PHONY: all run bench bench-built bench-callgrind bench-deps check check-unit check-system soak check-header lint format deps deps-lint install \
+.PHONY: all run bench bench-built bench-callgrind bench-deps check check-unit check-system soak fuzz fuzz-quick fuzz-run check-header lint format deps deps-lint install \
 	uninstall clean variants $(VARIANTS) help FORCE

@@ -4,6 +4,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
+
+#define SEND_TRIES 100
 
 union control {
     struct cmsghdr align;
@@ -23,7 +26,7 @@ int channel_send(int end, enum channel_message type, const char *text, int fd)
                              { .iov_base = (void *)(text != NULL ? text : ""), .iov_len = len } };
     union control control = { .room = { 0 } };
     struct msghdr header = { .msg_iov = parts, .msg_iovlen = 2 };
-    ssize_t n;
+    ssize_t n = -1;
 
     if (fd >= 0) {
         header.msg_control = &control;
@@ -33,9 +36,12 @@ int channel_send(int end, enum channel_message type, const char *text, int fd)
                                           .cmsg_type = SCM_RIGHTS };
         memcpy(CMSG_DATA(&control.align), &fd, sizeof fd);
     }
-    do
+    /* Nobody says it again: where the system has no memory for the moment, it is asked again. */
+    for (int tries = 0; tries < SEND_TRIES; tries++) {
         n = sendmsg(end, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
+        if (n >= 0 || (errno != EINTR && errno != ENOBUFS && errno != ENOMEM))
+            break;
+    }
     return n < 0 ? -errno : 0;
 }
 
@@ -44,22 +50,28 @@ int channel_receive(int end, struct channel_packet *packet)
     struct iovec parts[] = { { .iov_base = &packet->type, .iov_len = 1 },
                              { .iov_base = packet->text, .iov_len = sizeof packet->text - 1 } };
     union control control;
-    struct msghdr header = {
-        .msg_iov = parts, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof control
-    };
+    /* Room for one descriptor and no padding, in which the system would find room for a second. */
+    struct msghdr header = { .msg_iov = parts,
+                             .msg_iovlen = 2,
+                             .msg_control = &control,
+                             .msg_controllen = CMSG_LEN(sizeof(int)) };
     ssize_t n;
 
     packet->fd = -1;
     do
         n = recvmsg(end, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
-    if (n < 0 && errno == ECONNRESET)
-        n = 0;
-    if (n <= 0)
-        return n < 0 ? -errno : 0;
-    packet->text[n - 1] = '\0';
+    if (n < 0)
+        return errno == ECONNRESET ? 0 : -errno;
     struct cmsghdr *c = CMSG_FIRSTHDR(&header);
     if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
         memcpy(&packet->fd, CMSG_DATA(c), sizeof packet->fd);
-    return 1;
+    if (n > 0) {
+        packet->text[n - 1] = '\0';
+        return 1;
+    }
+    /* The end, or a message of no byte from a plugin gone wild, which may bring a descriptor too. */
+    if (packet->fd >= 0)
+        close(packet->fd);
+    return 0;
 }

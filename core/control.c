@@ -236,7 +236,8 @@ static void client_ready(struct loop_source *source, uint32_t events)
     client->line_len += (size_t)n;
     client->line[client->line_len] = '\0';
     char *end = strchr(client->line, '\n');
-    if (end != NULL || strlen(client->line) < client->line_len || client->line_len == room) {
+    if (end != NULL || strlen(client->line) < client->line_len ||
+        client->line_len == sizeof client->line - 1) {
         if (end != NULL)
             *end = '\0';
         obey(client);
@@ -276,12 +277,19 @@ static void rest(struct control *control)
         loop_watch(control->loop, &control->source, 0);
 }
 
+/* Where the system has no room to watch it, later. */
+static void listen_for_clients(struct control *control)
+{
+    if (loop_watch(control->loop, &control->source, EPOLLIN) != 0)
+        loop_timer(control->loop, &control->resting, clock_ms() + REST_MS);
+}
+
 static void rested(struct timer *timer)
 {
     struct control *control = CONTAINER_OF(timer, struct control, resting);
 
     if (!control->given)
-        loop_watch(control->loop, &control->source, EPOLLIN);
+        listen_for_clients(control);
 }
 
 static const char busy[] = "failed\ntoo many talk to the server already; try again\n";
@@ -413,7 +421,7 @@ void control_serve(struct control *control, struct rollover *rollover)
         return;
     control->rollover = rollover;
     if (!control->given)
-        loop_watch(control->loop, &control->source, EPOLLIN);
+        listen_for_clients(control);
 }
 
 void control_take(struct control *control)
@@ -421,7 +429,7 @@ void control_take(struct control *control)
     if (control == NULL || !control->given)
         return;
     control->given = false;
-    loop_watch(control->loop, &control->source, EPOLLIN);
+    listen_for_clients(control);
 }
 
 void control_close(struct control *control)

@@ -33,8 +33,10 @@ static int seal_one(struct generation *generation, size_t index, struct report *
     char error[PLUGIN_ERROR];
     char *path = generation_plugin_path(generation, index);
 
-    if (path == NULL)
+    if (path == NULL) {
+        report_add(report, &service->plugin_place, "no memory to open the plugin");
         return -ENOMEM;
+    }
     struct plugin_file *seal = find_seal(generation, path);
     if (seal == NULL) {
         seal = &generation->seals[generation->seal_count];

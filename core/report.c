@@ -9,6 +9,9 @@
 /* More than this on a screen helps nobody. */
 #define REPORT_MAX_PRINTED 100
 
+/* Stands for what there was no memory to keep, so that a report with an error is never empty. */
+static struct report_line unsaid = { .text = "no memory for all that is wrong" };
+
 /* A line and its place in the order of printing. */
 struct ranked {
     const struct report_line *line;
@@ -32,23 +35,38 @@ static void print_place(FILE *out, const struct place *place)
         fprintf(out, "%s: ", place->key);
 }
 
+/* The words went to standard error. */
+static void keep_unsaid(struct report *report)
+{
+    if (report->count != 0)
+        return;
+    free(report->lines);
+    report->lines = &unsaid;
+    report->count = 1;
+}
+
 void report_addv(struct report *report, const struct place *place, const char *format, va_list args)
 {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
+    va_list again;
 
+    va_copy(again, args);
     if (out) {
         if (place)
             print_place(out, place);
         vfprintf(out, format, args);
     }
-    if (out && fclose(out) == 0) {
+    /* Without memory for the last byte the text is NULL, and fclose() content. */
+    if (out && fclose(out) == 0 && text) {
         report_add_line(report, place ? place->file : NULL, place ? place->line : 0, text);
     } else {
-        vfprintf(stderr, format, args);
+        vfprintf(stderr, format, again);
         fputc('\n', stderr);
+        keep_unsaid(report);
     }
+    va_end(again);
     free(text);
 }
 
@@ -74,6 +92,8 @@ static bool grow(struct report *report)
 {
     size_t count = report->count;
 
+    if (report->lines == &unsaid)
+        return false;
     if (count & (count - 1))
         return true;
     struct report_line *lines = reallocarray(report->lines, count ? count * 2 : 1, sizeof *lines);
@@ -95,6 +115,7 @@ void report_add_line(struct report *report, const char *file, unsigned line, con
         fprintf(stderr, "%s\n", text);
         free(added.file);
         free(added.text);
+        keep_unsaid(report);
         return;
     }
     blank_control_characters(added.text);
@@ -189,10 +210,11 @@ void report_print(struct report *report, FILE *out)
 
 void report_free(struct report *report)
 {
-    for (size_t i = 0; i < report->count; i++) {
+    for (size_t i = 0; i < report->count && report->lines != &unsaid; i++) {
         free(report->lines[i].file);
         free(report->lines[i].text);
     }
-    free(report->lines);
+    if (report->lines != &unsaid)
+        free(report->lines);
     *report = (struct report){ 0 };
 }

@@ -28,7 +28,8 @@ struct report {
     size_t count;
 };
 
-/* Adds an error. Of a report that cannot grow the line goes to standard error at once. */
+/* Adds an error. Without memory the line goes to standard error at once, and the report says only that
+ * something was wrong: after this its count is not 0 in any case. */
 void report_add(struct report *report, const struct place *place, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void report_addv(struct report *report, const struct place *place, const char *format,

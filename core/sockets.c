@@ -229,11 +229,16 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
     }
     sockets->gone = gone;
     sockets->gone_size = room;
-    for (size_t i = 0; i < config->service_count; i++)
-        for (size_t n = 0; n < config->services[i].listen_count; n++)
-            if ((failed = add_endpoint(&binding, &config->services[i].listens[n], i, loops[i])) !=
-                0)
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct service_config *service = &config->services[i];
+        for (size_t n = 0; n < service->listen_count; n++) {
+            failed = add_endpoint(&binding, &service->listens[n], i, loops[i]);
+            if (failed == -ENOMEM)
+                report_add(report, &service->place, "no memory for the sockets");
+            if (failed != 0)
                 err = failed;
+        }
+    }
     if ((failed = bind_unix(&binding)) != 0)
         err = failed;
     count_fds(sockets);

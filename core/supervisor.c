@@ -143,6 +143,14 @@ static void let_accept(struct post *post)
     have_patience(post);
 }
 
+static void cannot_start(struct post *post, const char *text)
+{
+    post->told = true;
+    snprintf(post->last_crash, sizeof post->last_crash, "%.150s", text);
+    log_event(ENCHUFE_LOG_ERROR, "worker cannot start", LOG_STR("worker", post_name(post)),
+              LOG_STR("error", text));
+}
+
 static void start_worker(struct post *post)
 {
     struct supervisor *supervisor = post->supervisor;
@@ -159,7 +167,8 @@ static void start_worker(struct post *post)
     trace_reset(post->trace);
     int err = channel_create(ends);
     if (err != 0) {
-        after_failure(post, strerror(-err));
+        cannot_start(post, strerror(-err));
+        after_failure(post, post->last_crash);
         return;
     }
     pid_t pid = fork();
@@ -172,13 +181,18 @@ static void start_worker(struct post *post)
     close(ends[1]);
     if (pid < 0) {
         close(ends[0]);
-        after_failure(post, strerror(err));
+        cannot_start(post, strerror(err));
+        after_failure(post, post->last_crash);
         return;
     }
     post->pid = pid;
     have_patience(post);
     post->channel.fd = ends[0];
-    loop_watch(supervisor->loop, &post->channel, EPOLLIN);
+    if ((err = loop_watch(supervisor->loop, &post->channel, EPOLLIN)) != 0) {
+        /* Nobody would hear what it says: it is started again, like one that failed by itself. */
+        cannot_start(post, strerror(-err));
+        kill(pid, SIGKILL);
+    }
     log_event(ENCHUFE_LOG_INFO, "worker started", LOG_STR("worker", post_name(post)),
               LOG_INT("pid", pid), LOG_NUM("generation", supervisor->generation->number),
               LOG_NUM("loops", post->group.loops));
@@ -322,10 +336,7 @@ static void take_word(struct post *post, const struct channel_packet *packet)
     } else if (packet->type == CHANNEL_DEAF) {
         post->deaf = true;
     } else if (packet->type == CHANNEL_FAILED) {
-        post->told = true;
-        snprintf(post->last_crash, sizeof post->last_crash, "%.150s", packet->text);
-        log_event(ENCHUFE_LOG_ERROR, "worker cannot start", LOG_STR("worker", post_name(post)),
-                  LOG_STR("error", packet->text));
+        cannot_start(post, packet->text);
     }
     loop_defer(supervisor->loop, &supervisor->check);
 }
@@ -343,7 +354,8 @@ static void hear(struct loop_source *source, uint32_t events)
             close(packet.fd);
         take_word(post, &packet);
     }
-    if (got != -EAGAIN)
+    /* An error (no memory) is no end: what was said is still there, and comes again. */
+    if (got == 0)
         loop_watch(post->supervisor->loop, source, 0);
 }
 

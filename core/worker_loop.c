@@ -12,12 +12,6 @@
 /* How long a line of the log may wait for others to be written with. */
 #define LOG_KEPT_MS 100
 
-struct order {
-    struct loop_message message;
-    struct worker_loop *wl;
-    void (*carry_out)(struct worker_loop *wl);
-};
-
 static void step_done(struct worker_loop *wl, int err)
 {
     if (wl->failure == 0)
@@ -292,36 +286,33 @@ int worker_loop_start(struct worker_loop *wl)
 
 static void carry_out(struct loop_message *message)
 {
-    struct order *order = (struct order *)message;
+    struct worker_loop_order *order = (struct worker_loop_order *)message;
 
     order->carry_out(order->wl);
-    free(order);
 }
 
-static void give(struct worker_loop *wl, void (*what)(struct worker_loop *wl))
+/* Each order is given once at most. A loop that has ended needs none. */
+static void give(struct worker_loop *wl, struct worker_loop_order *order,
+                 void (*what)(struct worker_loop *wl))
 {
-    struct order *order = calloc(1, sizeof *order);
-
-    if (order == NULL)
-        abort(); /* a worker that cannot be told to end must not stay */
-    *order = (struct order){ .message = { .run = carry_out }, .wl = wl, .carry_out = what };
-    if (loop_post(wl->loop, &order->message) != 0)
-        free(order);
+    *order =
+        (struct worker_loop_order){ .message = { .run = carry_out }, .wl = wl, .carry_out = what };
+    loop_post(wl->loop, &order->message);
 }
 
 void worker_loop_listen(struct worker_loop *wl)
 {
-    give(wl, carry_out_listen);
+    give(wl, &wl->orders[0], carry_out_listen);
 }
 
 void worker_loop_drain(struct worker_loop *wl)
 {
-    give(wl, carry_out_drain);
+    give(wl, &wl->orders[1], carry_out_drain);
 }
 
 void worker_loop_quit(struct worker_loop *wl)
 {
-    give(wl, carry_out_quit);
+    give(wl, &wl->orders[2], carry_out_quit);
 }
 
 void worker_loop_end(struct worker_loop *wl)

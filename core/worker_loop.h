@@ -8,6 +8,14 @@
 #include "worker_setup.h"
 #include <pthread.h>
 
+/* An order on its way to the thread. Part of the loop's struct, because a worker that lacks memory must
+ * still be told to end. */
+struct worker_loop_order {
+    struct loop_message message;
+    struct worker_loop *wl;
+    void (*carry_out)(struct worker_loop *wl);
+};
+
 struct worker_loop {
     const struct worker_setup *setup;
     struct enchufe_service *services; /* the worker's, setup->service_count of them */
@@ -21,6 +29,7 @@ struct worker_loop {
     char error[256];     /* and in words; written before failure */
     _Atomic bool deaf;   /* it leaves, and accepts no more */
     _Atomic bool ended;  /* the thread is at its end */
+    struct worker_loop_order orders[3]; /* listen, drain, quit: each once */
 
     /* the thread's own */
     struct enchufe_loop *places; /* one for each service; service NULL: not on this loop */
