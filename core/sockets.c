@@ -420,6 +420,24 @@ void sockets_close_others(const struct sockets *sockets, const struct sockets *k
     }
 }
 
+static bool among(size_t service, const size_t *services, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (services[i] == service)
+            return true;
+    return false;
+}
+
+void sockets_close_unserved(const struct sockets *sockets, const size_t *services, size_t count)
+{
+    for (size_t i = 0; i < sockets->count; i++) {
+        const struct listener *listener = sockets->items[i].listener;
+        for (size_t n = 0; n < listener->fd_count; n++)
+            if (!among(sockets->items[i].service, services, count))
+                close(listener->fds[n]);
+    }
+}
+
 static void close_listener(struct listener *listener)
 {
     struct stat st;

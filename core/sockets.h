@@ -64,6 +64,9 @@ void sockets_give(struct sockets *sockets);
  * does. */
 void sockets_close_others(const struct sockets *sockets, const struct sockets *keep);
 
+/* In a worker: closes what other services than these listen on, which is not its plugins' to accept from. */
+void sockets_close_unserved(const struct sockets *sockets, const size_t *services, size_t count);
+
 /* Ends a generation's use: what nobody else uses is closed, and files of Unix sockets are removed. */
 void sockets_close(struct sockets *sockets);
 
