@@ -1,6 +1,7 @@
 /* Loading a configuration with all that it names. */
 #include "generation.h"
 #include "log.h"
+#include "sandbox.h"
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -115,6 +116,17 @@ static size_t most_loops(const struct generation *generation)
 
 /* ---- life ---- */
 
+static void require_sandbox(const struct config *config, struct report *report)
+{
+    char text[SANDBOX_TEXT];
+
+    if (config->server.require_sandbox && *sandbox_lacking(text) != '\0')
+        report_add(report, &config->server.sandbox_place,
+                   "this kernel lacks a part of the sandbox: %s; use a newer kernel, or remove the "
+                   "key",
+                   text);
+}
+
 int generation_read(struct generation *generation, const char *file, const char *plugin_dir,
                     struct report *report)
 {
@@ -135,6 +147,7 @@ int generation_read(struct generation *generation, const char *file, const char 
         return -EINVAL;
     }
     privileges_find(config, &generation->identity, report);
+    require_sandbox(config, report);
     seal_plugins(generation, plugin_dir, report);
     return report->count != 0 ? -EINVAL : 0;
 }
