@@ -1,6 +1,7 @@
 /* The configuration: what the sections mean. Reads [server], the files that it includes,
  * [defaults] and then each service; goes on after an error, so that one run shows them all. */
 #include "config.h"
+#include "config_access.h"
 #include "config_clash.h"
 #include "config_file.h"
 #include "config_keys.h"
@@ -42,6 +43,7 @@ static void read_server(struct config *config, const struct sections *sections,
     server->group_place = said_at(section, "group", &nowhere);
     server->log_place = said_at(section, "log", &nowhere);
     server->control_place = said_at(section, "control", &nowhere);
+    server->sandbox_place = said_at(section, "require_sandbox", &nowhere);
     if (server->log && strcmp(server->log, "stderr") == 0)
         server->log = NULL;
     else if (server->log && strcmp(server->log, "syslog") != 0)
@@ -186,7 +188,7 @@ static void read_listen(struct builder *builder, const struct setting *setting)
     free(base);
 }
 
-/* Puts each setting where it belongs: plugin and listen are read; what the server's table knows
+/* Puts each setting where it belongs: the section's own keys are read; what the server's table knows
  * goes to known; the rest is the plugin's. Returns how many are known. */
 static size_t sort_settings(struct builder *builder, const struct section *section,
                             struct setting *known)
@@ -201,6 +203,8 @@ static size_t sort_settings(struct builder *builder, const struct section *secti
             read_plugin(builder, setting);
         else if (strcmp(setting->key, "listen") == 0)
             read_listen(builder, setting);
+        else if (config_access_read(builder->config, service, setting, builder->report))
+            continue;
         else if (options_find(config_service_table, setting->key))
             known[count++] = *setting;
         else if (config_sources_knows(setting->key))
@@ -278,7 +282,7 @@ static void read_service(struct builder *builder, const struct section *section,
 
 /* ------------------------------------------------------------------ all services */
 
-/* plugin and listen are said by each service itself: they are taken out, with an error, and the
+/* Some keys are said by each service itself: they are taken out, with an error, and the
  * others are read; first those that speak of sources, which then are out too. */
 static void read_defaults(struct config *config, const struct sections *sections,
                           struct service_limits *defaults, struct report *report)
@@ -293,7 +297,7 @@ static void read_defaults(struct config *config, const struct sections *sections
     for (size_t i = 0; section && i < section->count; i++) {
         struct setting *setting = &section->settings[i];
 
-        if (strcmp(setting->key, "plugin") == 0 || strcmp(setting->key, "listen") == 0)
+        if (config_is_own_key(setting->key))
             report_add(report, &setting->place, "belongs into each service's own section");
         else if (!config_sources_knows(setting->key))
             section->settings[count++] = *setting;
@@ -361,6 +365,7 @@ struct config *config_read(const char *file, struct report *report)
                    "has no service; add a section such as [echo] with plugin and listen");
     read_services(config, &sections, report);
     config_check_endpoints(config, report);
+    config_access_check(config, report);
     config_file_free(&sections);
     if (config->memory->failed) {
         config_free(config);
@@ -375,6 +380,7 @@ void config_free(struct config *config)
         return;
     for (size_t i = 0; i < config->service_count; i++) {
         free(config->services[i].listens);
+        config_access_free(&config->services[i]);
         free(config->services[i].settings);
     }
     free(config->services);

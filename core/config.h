@@ -28,9 +28,12 @@ struct server_config {
     const char *control;    /* control socket path; NULL: none */
     uint64_t start_timeout; /* 0: no limit */
     uint64_t drain_timeout;
-    uint64_t stall_limit;                                           /* 0: never */
-    int64_t max_connections;                                        /* 0: no limit */
-    struct place user_place, group_place, log_place, control_place; /* where they were said */
+    uint64_t stall_limit;    /* 0: never */
+    int64_t max_connections; /* 0: no limit */
+    bool core_dumps;
+    bool require_sandbox;
+    struct place user_place, group_place, log_place, control_place,
+        sandbox_place; /* where they were said */
 };
 
 #define RATIO_OF_PLUGIN (-1)
@@ -58,12 +61,24 @@ struct service_limits {
     struct source_prefix source_prefix; /* 0: not said, which differs for streams and datagrams */
     struct cidr_entries allow, deny;
     const struct cidr_list *access; /* of both; NULL: everybody */
+    bool sandbox;
+    uint64_t max_memory; /* 0: no limit */
+    int64_t max_files;   /* 0: as many as the server may have */
 };
 
-/* One endpoint of a service, and where it was said. */
+/* One endpoint of a service (`listen`, or `connect`), and where it was said. */
 struct listen_config {
     struct endpoint endpoint;
     struct place place;
+};
+
+/* Absolute paths, and where each was said. */
+struct path_list {
+    struct named_path {
+        const char *path;
+        struct place place;
+    } * items;
+    size_t count;
 };
 
 struct service_config {
@@ -74,6 +89,9 @@ struct service_config {
     struct place plugin_place;
     struct listen_config *listens;
     size_t listen_count;
+    struct listen_config *connects; /* where it may connect to */
+    size_t connect_count;
+    struct path_list read_paths, write_paths;
     struct service_limits limits;
     struct setting *settings; /* every key that is not the server's: the plugin's */
     size_t setting_count;

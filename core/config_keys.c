@@ -3,6 +3,7 @@
 #include "config.h"
 #include "config_sources.h"
 #include "log.h"
+#include <string.h>
 
 #define GIB (INT64_C(1) << 30)
 
@@ -112,6 +113,16 @@ const enchufe_option config_server_table[] = {
       .max = INT64_MAX,
       .choices = unlimited_word,
       .help = "connections of all services together" },
+    { .name = "core_dumps",
+      .type = ENCHUFE_OPTION_BOOL,
+      .offset = offsetof(struct server_config, core_dumps),
+      .value = "no",
+      .help = "whether a worker that crashes leaves its memory on disk" },
+    { .name = "require_sandbox",
+      .type = ENCHUFE_OPTION_BOOL,
+      .offset = offsetof(struct server_config, require_sandbox),
+      .value = "no",
+      .help = "do not serve where the kernel lacks a part of the sandbox" },
     { .name = NULL },
 };
 
@@ -186,15 +197,38 @@ const enchufe_option config_service_table[] = {
       .max = 1000000,
       .choices = unlimited_word,
       .help = "how many times its own size a datagram may be answered with" },
+    { .name = "sandbox",
+      .type = ENCHUFE_OPTION_BOOL,
+      .offset = offsetof(struct service_limits, sandbox),
+      .value = "yes",
+      .help = "no: it may start programs, make code, and touch all that its user may" },
+    { .name = "max_memory",
+      .type = ENCHUFE_OPTION_SIZE,
+      .offset = offsetof(struct service_limits, max_memory),
+      .value = "unlimited",
+      .min = 16 << 20,
+      .max = INT64_MAX,
+      .choices = unlimited_word,
+      .help = "memory of its worker" },
+    { .name = "max_files",
+      .type = ENCHUFE_OPTION_INTEGER,
+      .offset = offsetof(struct service_limits, max_files),
+      .value = "unlimited",
+      .min = 64,
+      .max = INT32_MAX,
+      .choices = unlimited_word,
+      .help = "descriptors of its worker" },
     { .name = NULL },
 };
 
+/* What each service says itself; config.c reads them. */
+#define OWN_KEYS 5
+
 const char *const *config_service_keys(void)
 {
-    static const char *keys[sizeof config_service_table / sizeof *config_service_table + 6] = {
-        "plugin", "listen"
-    };
-    size_t count = 2;
+    static const char *keys[sizeof config_service_table / sizeof *config_service_table + OWN_KEYS +
+                            6] = { "plugin", "listen", "connect", "read_paths", "write_paths" };
+    size_t count = OWN_KEYS;
 
     if (keys[count] != NULL)
         return keys;
@@ -203,4 +237,14 @@ const char *const *config_service_keys(void)
     for (size_t i = 0; config_source_keys[i]; i++)
         keys[count++] = config_source_keys[i];
     return keys;
+}
+
+bool config_is_own_key(const char *key)
+{
+    const char *const *keys = config_service_keys();
+
+    for (size_t i = 0; i < OWN_KEYS; i++)
+        if (strcmp(keys[i], key) == 0)
+            return true;
+    return false;
 }

@@ -3,17 +3,21 @@
 #define CONFIG_KEYS_H
 
 #include <enchufe/plugin.h>
+#include <stdbool.h>
 
 /* [server]: struct server_config. */
 extern const enchufe_option config_server_table[];
 
 /* [defaults] and each service: those fields of struct service_limits that point to no memory, so that a
- * service starts with a copy of the defaults. The keys plugin and listen are config.c's, and those of
+ * service starts with a copy of the defaults. What each service says itself (plugin, listen ...) is config.c's, and those of
  * sources (allow, deny ...) config_sources.c's. */
 extern const enchufe_option config_service_table[];
 
 /* The names of the keys that the server itself knows in a service section, NULL-terminated: what an
  * unknown plugin option may have meant. */
 const char *const *config_service_keys(void);
+
+/* Whether a service can only say it itself (`plugin`, `listen`, `connect` ...), not [defaults]. */
+bool config_is_own_key(const char *key);
 
 #endif

@@ -2,6 +2,7 @@
 #include "generation.h"
 #include "log.h"
 #include "log_sink.h"
+#include "sandbox.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +128,17 @@ static size_t most_loops(const struct generation *generation)
 
 /* ---- life ---- */
 
+static void require_sandbox(const struct config *config, struct report *report)
+{
+    char text[SANDBOX_TEXT];
+
+    if (config->server.require_sandbox && *sandbox_lacking(text) != '\0')
+        report_add(report, &config->server.sandbox_place,
+                   "this kernel lacks a part of the sandbox: %s; use a newer kernel, or remove the "
+                   "key",
+                   text);
+}
+
 int generation_read(struct generation *generation, const char *file, const char *plugin_dir,
                     struct report *report)
 {
@@ -152,6 +164,7 @@ int generation_read(struct generation *generation, const char *file, const char 
     }
     decide_pinning(generation);
     privileges_find(config, &generation->identity, report);
+    require_sandbox(config, report);
     seal_plugins(generation, report);
     return report->count != 0 ? -EINVAL : 0;
 }

@@ -8,6 +8,7 @@
 #include "master.h"
 #include "notify.h"
 #include "probe.h"
+#include "sandbox.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -137,6 +138,23 @@ static void open_log(const struct config *config, struct report *report)
                    target != NULL ? target : "stderr", strerror(-err));
 }
 
+/* Who plugins run as, and what keeps them to it. */
+static void log_privileges(const struct identity *identity, bool debug)
+{
+    char text[SANDBOX_TEXT];
+
+    if (debug) {
+        log_event(ENCHUFE_LOG_WARNING, "no sandbox in one process", LOG_NUM("uid", geteuid()));
+        return;
+    }
+    if (geteuid() == 0)
+        log_event(ENCHUFE_LOG_INFO, "workers run as", LOG_NUM("uid", identity->uid),
+                  LOG_NUM("gid", identity->gid));
+    if (*sandbox_lacking(text) != '\0')
+        log_event(ENCHUFE_LOG_WARNING, "sandbox is incomplete", LOG_STR("lacking", text),
+                  LOG_STR("advice", "a newer kernel has it (6.12 has all)"));
+}
+
 /* Reads and probes: what run and check have in common. */
 static int load(struct generation *generation, const char *file, const struct arguments *arguments,
                 struct report *report)
@@ -164,6 +182,7 @@ static int run(const char *file, const struct arguments *arguments)
 
     if (!arguments->debug)
         init_if_first();
+    privileges_reduce();
     notify_init();
     if (handover_take(&handover) != 0)
         report_add(&report, NULL, "no memory for the sockets that were handed over");
@@ -181,6 +200,7 @@ static int run(const char *file, const struct arguments *arguments)
         const struct server_config *server = &generation.config->server;
         log_setup(server->log_level, (enum log_format)server->log_format);
         log_descriptor_limit(before, limit.rlim_cur, server->max_connections);
+        log_privileges(&generation.identity, arguments->debug);
         status = master_run(&setup, &generation);
     } else {
         handover_fail(&handover, &report);

@@ -30,6 +30,16 @@ static int refuse(const struct plugin *plugin, char error[PLUGIN_ERROR], const c
     return -EINVAL;
 }
 
+/* What to do about what the sandbox denies to the linker. */
+static const char *advice(const char *reason)
+{
+    if (strstr(reason, "for relocation") != NULL)
+        return "; build it with -fPIC, or say sandbox = no and isolate = yes";
+    if (strstr(reason, "executable stack") != NULL)
+        return "; link it with -z noexecstack, or say sandbox = no and isolate = yes";
+    return "";
+}
+
 /* RTLD_NOW: a missing symbol is an error here, not a crash at the first call. RTLD_LOCAL: plugins do not
  * see each other. RTLD_NODELETE: see plugin_open(). */
 static void *load(const struct plugin_file *file, bool from_path, char *reason, size_t size)
@@ -46,7 +56,9 @@ static void *load(const struct plugin_file *file, bool from_path, char *reason, 
         shown = dlerror();
         if (shown != NULL && strncmp(shown, name, strlen(name)) == 0 && shown[strlen(name)] == ':')
             shown += strlen(name) + 2; /* the number of a descriptor tells nobody anything */
-        snprintf(reason, size, "%s", shown != NULL ? shown : "unknown reason");
+        if (shown == NULL)
+            shown = "unknown reason";
+        snprintf(reason, size, "%s%s", shown, advice(shown));
     }
     return handle;
 }

@@ -1,9 +1,17 @@
-/* Looking up and becoming the user of the workers. */
+/* Looking up and becoming the user of the workers; capabilities.
+ *
+ * They are set by system calls of our own: all there is to say is two masks, which needs no library. */
 #include "privileges.h"
 #include "names.h"
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* A number where a system has no user of that name. */
+#define NOBODY 65534
 
 /* `what` is user or group, and `list` what lists those there are. */
 static int find(enum name_kind kind, const char *key, const char *what, const char *list,
@@ -20,12 +28,26 @@ static int find(enum name_kind kind, const char *key, const char *what, const ch
     return -EINVAL;
 }
 
+void privileges_default(struct identity *identity)
+{
+    struct name name;
+
+    *identity = (struct identity){ .uid = getuid(), .gid = getgid() };
+    if (geteuid() != 0)
+        return;
+    names_look_up(NAME_USER, "nobody", &name);
+    *identity = (struct identity){ .change = true,
+                                   .uid = name.found ? name.uid : NOBODY,
+                                   .gid = name.found ? name.gid : NOBODY,
+                                   .user = name.found ? "nobody" : NULL };
+}
+
 int privileges_find(const struct config *config, struct identity *identity, struct report *report)
 {
     const struct server_config *server = &config->server;
     struct name name;
 
-    *identity = (struct identity){ .uid = getuid(), .gid = getgid() };
+    privileges_default(identity);
     if (server->user == NULL && server->group == NULL)
         return 0;
     identity->change = true;
@@ -52,7 +74,77 @@ int privileges_find(const struct config *config, struct identity *identity, stru
     return 0;
 }
 
-int privileges_drop(const struct identity *identity)
+/* ---- capabilities ---- */
+
+/* Capabilities 0 to 63, of which a kernel knows the first forty or so. */
+#define CAPABILITY(number) (UINT64_C(1) << (number))
+#define CAPABILITY_COUNT 64
+
+struct capabilities {
+    uint64_t effective, permitted, inheritable;
+};
+
+static int get_capabilities(struct capabilities *capabilities)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[2];
+
+    if (syscall(SYS_capget, &header, data) != 0)
+        return -errno;
+    *capabilities = (struct capabilities){
+        .effective = data[0].effective | (uint64_t)data[1].effective << 32,
+        .permitted = data[0].permitted | (uint64_t)data[1].permitted << 32,
+        .inheritable = data[0].inheritable | (uint64_t)data[1].inheritable << 32,
+    };
+    return 0;
+}
+
+static int set_capabilities(const struct capabilities *capabilities)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    const struct __user_cap_data_struct data[2] = {
+        { .effective = (uint32_t)capabilities->effective,
+          .permitted = (uint32_t)capabilities->permitted,
+          .inheritable = (uint32_t)capabilities->inheritable },
+        { .effective = (uint32_t)(capabilities->effective >> 32),
+          .permitted = (uint32_t)(capabilities->permitted >> 32),
+          .inheritable = (uint32_t)(capabilities->inheritable >> 32) },
+    };
+
+    return syscall(SYS_capset, &header, data) != 0 ? -errno : 0;
+}
+
+/* What no program executed from here on can have. Needs CAP_SETPCAP; without it no_new_privs does as
+ * much. */
+static void limit_bounding_set(uint64_t keep)
+{
+    for (unsigned long i = 0; i < CAPABILITY_COUNT && prctl(PR_CAPBSET_READ, i) >= 0; i++)
+        if ((keep & CAPABILITY(i)) == 0)
+            prctl(PR_CAPBSET_DROP, i);
+}
+
+/* no_new_privs stays where a file's capabilities are what we live on: a new binary needs them again. */
+void privileges_reduce(void)
+{
+    const uint64_t keep =
+        CAPABILITY(CAP_NET_BIND_SERVICE) | CAPABILITY(CAP_NET_ADMIN) | /* ports; large buffers */
+        CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID) | CAPABILITY(CAP_SETPCAP) | /* workers */
+        CAPABILITY(CAP_KILL) |        /* to end them */
+        CAPABILITY(CAP_DAC_OVERRIDE); /* files, logs and Unix sockets in folders of others */
+    struct capabilities capabilities = { .effective = 0 };
+
+    if (get_capabilities(&capabilities) != 0)
+        return;
+    limit_bounding_set(keep);
+    capabilities.effective &= keep;
+    capabilities.permitted &= keep;
+    capabilities.inheritable &= keep;
+    set_capabilities(&capabilities);
+    if (geteuid() == 0 || capabilities.permitted == 0)
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+static int become(const struct identity *identity)
 {
     if (!identity->change || geteuid() != 0)
         return 0;
@@ -62,4 +154,18 @@ int privileges_drop(const struct identity *identity)
         setresuid(identity->uid, identity->uid, identity->uid) != 0)
         return -errno;
     return 0;
+}
+
+int privileges_drop(const struct identity *identity)
+{
+    const struct capabilities none = { .effective = 0 };
+
+    limit_bounding_set(0);
+    int err = become(identity);
+    if (err != 0)
+        return err;
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return -errno;
+    return set_capabilities(&none);
 }

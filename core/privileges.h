@@ -1,4 +1,4 @@
-/* Who the server's workers are. */
+/* Who the server's workers are, and what rights its processes keep. */
 #ifndef PRIVILEGES_H
 #define PRIVILEGES_H
 
@@ -13,11 +13,19 @@ struct identity {
     const char *user; /* for initgroups(); NULL where only a number is known */
 };
 
+/* Who workers are where nobody says it: who we are, but of root `nobody`. */
+void privileges_default(struct identity *identity);
+
 /* Looks the names up (user may be a number). Everything wrong goes to report. For a single-threaded
  * process. Returns 0 or -EINVAL. */
 int privileges_find(const struct config *config, struct identity *identity, struct report *report);
 
-/* Becomes that user, for good. Returns 0 or -errno. */
+/* Becomes that user, for good, and gives up every capability and the way to new ones. Returns 0 or
+ * -errno. */
 int privileges_drop(const struct identity *identity);
+
+/* Gives up what the master does not need, and leaves it to those it starts, a new binary among them. What
+ * cannot be given up is kept. */
+void privileges_reduce(void);
 
 #endif

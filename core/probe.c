@@ -1,11 +1,12 @@
 /* The probe.
  *
- * One child takes the services in order and says on a socket which it begins, what is wrong with it, and
+ * One child takes the services of a worker in order and says on a socket which it begins, what is wrong with it, and
  * at the end that it is done. A child that dies or hangs on the way is a finding about the service that
  * it had begun; the next child goes on behind it. What a plugin does to its exit status or its standard
  * output means nothing: only the word on the socket counts. */
 #include "probe.h"
 #include "descriptors.h"
+#include "sandbox.h"
 #include "service.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -90,6 +91,35 @@ static void say_lines(int fd, const struct report *report)
     }
 }
 
+/* Told here, where the plugin would only see that it may not. */
+static void check_paths(const struct enchufe_service *service, struct report *report)
+{
+    const enchufe_option *option = service->plugin.v.options;
+
+    for (; service->configured && option != NULL && option->name != NULL; option++) {
+        struct place place = service->config->place;
+        if (option->type != ENCHUFE_OPTION_PATH)
+            continue;
+        const char *path = *(char *const *)((char *)service->settings + option->offset);
+        if (path == NULL || access(path, R_OK) != 0)
+            continue; /* it will be made, or is the plugin's to complain of */
+        int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (fd >= 0)
+            close(fd);
+        if (fd >= 0 || errno != EACCES)
+            continue;
+        place.key = option->name;
+        for (size_t i = 0; i < service->config->setting_count; i++)
+            if (strcmp(service->config->settings[i].key, option->name) == 0)
+                place = service->config->settings[i].place;
+        report_add(
+            report, &place,
+            "the sandbox keeps the service from %s; name it, or the folder that it is in, in "
+            "read_paths or write_paths",
+            path);
+    }
+}
+
 static void probe_one(int fd, const struct config *config, size_t index,
                       const struct plugin_file *file)
 {
@@ -97,24 +127,48 @@ static void probe_one(int fd, const struct config *config, size_t index,
     struct enchufe_service service;
 
     service_init(&service, &config->services[index], (uint32_t)index, file, false, &report);
+    check_paths(&service, &report);
     service_check(&service, &report);
     service_free(&service);
     say_lines(fd, &report);
     report_free(&report);
 }
 
+/* Which services one child opens: those that will share a process, from the first on. Returns how many. */
+static size_t plan(const struct config *config, size_t first, size_t *services)
+{
+    size_t count = 0;
+
+    services[count++] = first;
+    for (size_t i = first + 1; i < config->service_count; i++)
+        if (!config->services[first].limits.isolate && !config->services[i].limits.isolate)
+            services[count++] = i;
+    return count;
+}
+
 static void probe_from(int fd, const struct config *config, struct plugin_file *const *files,
                        const struct identity *identity, size_t first)
 {
-    if (privileges_drop(identity) != 0)
+    size_t *services = calloc(config->service_count, sizeof *services);
+    char error[1 + SANDBOX_TEXT];
+
+    if (services == NULL)
         _exit(1);
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* cleared by the change of user */
-    for (size_t i = first; i < config->service_count; i++) {
-        if (files[i] == NULL || files[i]->fd < 0)
-            continue;
-        say(fd, 'b', i, NULL, 0);
-        probe_one(fd, config, i, files[i]);
+    size_t count = plan(config, first, services);
+    error[0] = '\0'; /* no file */
+    if (sandbox_enter(config, services, count, 1, identity, error + 1) != 0) {
+        say(fd, 'e', 0, error, strlen(error + 1) + 1);
+        return;
     }
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* cleared by the change of user */
+    for (size_t i = 0; i < count; i++) {
+        const struct plugin_file *file = files[services[i]];
+        if (file == NULL || file->fd < 0)
+            continue;
+        say(fd, 'b', services[i], NULL, 0);
+        probe_one(fd, config, services[i], file);
+    }
+    free(services);
 }
 
 static void describe(int fd, const struct plugin_file *file, bool options)
@@ -249,6 +303,14 @@ static void add_error(struct report *report, struct packet *packet)
         report_add_line(report, *file != '\0' ? file : NULL, packet->number, text + 1);
 }
 
+/* The first service from `first` on that shares its process. */
+static ssize_t next_shared(const struct config *config, size_t first)
+{
+    while (first < config->service_count && config->services[first].limits.isolate)
+        first++;
+    return (ssize_t)first;
+}
+
 /* One child, from service `first` on. Returns the service to go on with, or a negative errno. */
 static ssize_t probe_some(const struct config *config, struct plugin_file *const *files,
                           const struct identity *identity, size_t first, struct report *report)
@@ -268,7 +330,8 @@ static ssize_t probe_some(const struct config *config, struct plugin_file *const
         leave_child(&child);
     }
     while (!done && (len = hear(&child, &packet)) > 0) {
-        if (packet.type == 'b' && packet.number < config->service_count)
+        if (packet.type == 'b' && packet.number < config->service_count &&
+            files[packet.number] != NULL)
             current = (ssize_t)packet.number;
         else if (packet.type == 'e')
             add_error(report, &packet);
@@ -281,17 +344,21 @@ static ssize_t probe_some(const struct config *config, struct plugin_file *const
         return -ECHILD; /* it died before it opened anything */
     report_add(report, &config->services[current].plugin_place, "plugin %s %s",
                files[current]->path, words);
-    return current + 1;
+    return next_shared(config, (size_t)current + 1);
 }
 
 int probe_services(const struct config *config, struct plugin_file *const *files,
                    const struct identity *identity, struct report *report)
 {
     size_t before = report->count;
-    ssize_t next = 0;
+    ssize_t next = next_shared(config, 0);
 
+    /* Those that share a process do so here too, so that each meets what it will meet there. */
     while (next >= 0 && (size_t)next < config->service_count)
         next = probe_some(config, files, identity, (size_t)next, report);
+    for (size_t i = 0; next >= 0 && i < config->service_count; i++)
+        if (config->services[i].limits.isolate)
+            next = probe_some(config, files, identity, i, report);
     if (next < 0)
         report_add(report, NULL, "cannot probe the plugins: %s", strerror((int)-next));
     return report->count != before ? -EINVAL : 0;
@@ -361,7 +428,13 @@ int probe_describe(const struct plugin_file *file, bool options, char error[PLUG
     error[0] = '\0';
     int err = spawn(&child);
     if (err == 0) {
-        describe(child.fd, file, options);
+        const struct config nothing = { .file = NULL };
+        struct identity identity;
+        privileges_default(&identity);
+        if (sandbox_enter(&nothing, NULL, 0, 1, &identity, error) == 0)
+            describe(child.fd, file, options);
+        else
+            say(child.fd, 'e', 0, error, strlen(error));
         leave_child(&child);
     }
     if (err < 0) {

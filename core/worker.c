@@ -3,6 +3,7 @@
 #include "channel.h"
 #include "log.h"
 #include "log_sink.h"
+#include "sandbox.h"
 #include "watchdog.h"
 #include "worker_loop.h"
 #include <errno.h>
@@ -61,17 +62,21 @@ static void detach_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* In a process of its own only. The death signal comes after the change of user, which clears it; the
- * channel's end would tell the same, but not to a worker whose main thread is stuck in a plugin. */
+/* In a process of its own only, and before any plugin code and any thread. The death signal comes after
+ * the change of user, which clears it; the channel's end would tell the same, but not to a worker whose
+ * main thread is stuck in a plugin. */
 static int become_worker(struct worker *worker)
 {
+    const struct worker_setup *setup = worker->setup;
+    char error[SANDBOX_TEXT];
+
     detach_signals();
-    int err = privileges_drop(worker->setup->identity);
-    if (err != 0)
-        return failed(worker, "cannot become the user and group of [server]");
+    if (sandbox_enter(setup->config, setup->services, setup->service_count, setup->loops,
+                      setup->identity, error) != 0)
+        return failed(worker, error);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "enchufe-worker");
-    if (getppid() != worker->setup->master)
+    if (getppid() != setup->master)
         _exit(1);
     return 0;
 }

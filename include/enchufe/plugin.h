@@ -109,7 +109,9 @@ enum enchufe_option_type {
     ENCHUFE_OPTION_DURATION = 5, /* uint64_t, milliseconds         250ms, 10s, 1h30m, 2d */
     ENCHUFE_OPTION_ENUM = 6,     /* int, the index in `choices`    one word of `choices` */
     ENCHUFE_OPTION_ENDPOINT = 7, /* enchufe_endpoint               tcp://, udp://, unix:// */
-    ENCHUFE_OPTION_PATH = 8,     /* const char *, made absolute    relative to the file that says it */
+    ENCHUFE_OPTION_PATH = 8,     /* const char *, made absolute    relative to the file that says it;
+                                    what it names can be opened where the section's read_paths or
+                                    write_paths name it, or a folder above it, too */
     ENCHUFE_OPTION_SECRET = 9,   /* const char *, never printed    any text */
     ENCHUFE_OPTION_LIST = 10,    /* enchufe_list                   words separated by blanks; the key
                                                                    may be repeated to add more */

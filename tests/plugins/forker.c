@@ -18,6 +18,10 @@ static void forker_fork(enchufe_conn *conn)
         for (;;)
             pause();
     }
+    if (pid < 0) {
+        enchufe_abort(conn); /* -1 is no pid to tell anybody */
+        return;
+    }
     enchufe_write(conn, text, (size_t)snprintf(text, sizeof text, "%d\n", (int)pid));
 }
 

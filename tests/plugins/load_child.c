@@ -14,10 +14,10 @@ __attribute__((constructor)) static void load_child_constructor(void)
         _exit(0);
     }
     FILE *children = fopen("children", "a");
-    if (children != NULL) {
+    if (children != NULL && pid > 0)
         fprintf(children, "%d\n", (int)pid);
+    if (children != NULL)
         fclose(children);
-    }
     while (access("hang", F_OK) == 0)
         pause();
 }

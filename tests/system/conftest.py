@@ -1,6 +1,7 @@
 """What all system tests share: where they run, and how long one may take."""
 
 import os
+import pathlib
 import shutil
 import sys
 import tempfile
@@ -10,11 +11,13 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import processes  # noqa: E402
 import server  # noqa: E402
 import settings  # noqa: E402
 
 
 def pytest_configure(config):
+    processes.guard_kill()
     config.addinivalue_line("markers", "timeout(seconds): how long one test may take")
     config.addinivalue_line("markers", "soak: has a full length, which `make soak` runs")
     if not os.access(settings.ENCHUFE, os.X_OK):
@@ -52,6 +55,14 @@ class AsNobody:
 
     def server(self, config, **keys):
         return server.Server(config, binary=self.binary, uid=self.uid, **keys)
+
+
+@pytest.fixture
+def shared_path():
+    """Like tmp_path, and the server's workers may use it as well."""
+    with tempfile.TemporaryDirectory(prefix="enchufe-") as directory:
+        server.share_with_workers(directory)
+        yield pathlib.Path(directory)
 
 
 @pytest.fixture

@@ -62,6 +62,17 @@ def own_descriptors(wanted):
     return soft
 
 
+# The group of the workers of a server that root starts.
+WORKERS = 65534
+
+
+def share_with_workers(directory):
+    """Workers of another user may then use it, as far as their sandbox lets them."""
+    if os.geteuid() == 0:
+        os.chown(directory, -1, WORKERS)
+        os.chmod(directory, 0o770)
+
+
 class Server:
     """One `enchufe run`. `config` is the text of its file; the file's directory is `directory`."""
 
@@ -70,6 +81,8 @@ class Server:
         self.directory = tempfile.mkdtemp(prefix="enchufe-")
         if uid is not None:
             os.chown(self.directory, uid, uid)
+        else:
+            share_with_workers(self.directory)
         self.file = os.path.join(self.directory, "enchufe.ini")
         self.log_file = os.path.join(self.directory, "stderr.log")
         self.config = config.replace("{dir}", self.directory)

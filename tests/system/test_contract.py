@@ -279,7 +279,7 @@ def test_an_urgent_byte_that_nobody_reads_takes_no_processor(half_closed):
 @pytest.mark.parametrize("ends", ["closed", "aborted"])
 def test_a_connection_that_a_forked_process_holds_is_forgotten_when_it_ends(ends):
     """Its socket then lives on, and must not tell the loop of a connection that is freed."""
-    with Server(service("forker", threads=1)) as server:
+    with Server(service("forker", threads=1, isolate="yes", sandbox="no")) as server:
         worker = server.worker()
         with server.connect("forker") as held, server.connect("forker") as client:
             assert held.ask(b"-", 1) == b"-"

@@ -266,6 +266,7 @@ class Daemon:
         self.lines = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(path)
+        os.chmod(path, 0o777)  # as the system's is
         self.socket.setblocking(False)
 
     def read(self):
@@ -284,8 +285,8 @@ class Daemon:
         os.unlink(self.path)
 
 
-def test_the_systems_log_gets_the_lines_and_may_come_and_go(tmp_path):
-    path = str(tmp_path / "log")
+def test_the_systems_log_gets_the_lines_and_may_come_and_go(shared_path):
+    path = str(shared_path / "log")
     config = "[server]\nlog = syslog\n" + service("echo", listen="unix://{dir}/x.sock")
     with Server(config, wait=False, env={"ENCHUFE_SYSLOG_SOCKET": path}) as server:
         endpoint = socket_file(server)  # it starts without any

@@ -216,7 +216,7 @@ def children():
 
 def test_a_child_that_a_constructor_leaves_behind_keeps_no_reload_waiting(children):
     with Controlled(GOOD) as server:
-        server.write(GOOD + service("more", "load_child"))
+        server.write(GOOD + service("more", "load_child", isolate="yes", sandbox="no"))
         server.reload()
         assert children(server)
 
@@ -225,7 +225,7 @@ def test_a_child_that_a_constructor_leaves_behind_keeps_no_server_from_its_end(c
     with Controlled(GOOD) as server:
         with open(server.path("hang"), "w", encoding="ascii"):
             pass
-        server.write(GOOD + service("more", "load_child"))
+        server.write(GOOD + service("more", "load_child", isolate="yes", sandbox="no"))
         server.hang_up()
         wait_until(lambda: children(server), "the constructor has left a child")
         server.stop()

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from client import Client, socket_address
-from server import Server, service
+from server import Server, service, share_with_workers
 from service_manager import ServiceManager, endpoint_of, tcp_socket, udp_socket, unix_socket
 from settings import DEADLINE, ENCHUFE, wait_until
 from traffic import Traffic
@@ -40,7 +40,8 @@ def test_ready_is_told_when_clients_are_answered_and_not_before():
     with ServiceManager() as manager:
         gate = os.path.join(manager.directory.name, "gate")
         os.mkfifo(gate)
-        with Server(service("slow_start", gate=gate), env=manager.environment(),
+        share_with_workers(manager.directory.name)
+        with Server(service("slow_start", gate=gate, read_paths=gate), env=manager.environment(),
                     wait=False) as server:
             server.wait_for_log("slow_start waits")
             assert not manager.messages

@@ -474,7 +474,7 @@ def test_a_new_server_that_is_told_to_end_before_it_is_up_takes_nothing_from_the
     with Upgradable(ECHO) as server, Traffic(server.endpoints(), hold=1):
         gate = os.path.join(server.directory, "start")
         os.mkfifo(gate)
-        server.configure(ECHO + service("x", "slow_start", gate=gate))
+        server.configure(ECHO + service("x", "slow_start", gate=gate, read_paths=gate))
         upgrade = server.begin_command("upgrade")
         server.wait_for_log("slow_start waits")
         new = next(pid for pid in server.workers()

@@ -267,7 +267,7 @@ def test_a_change_while_a_reload_is_under_way_is_not_lost():
     with Watched() as server:
         gate = server.path("gate")
         os.mkfifo(gate)
-        server.drop_in("slow.ini", service("slow", "slow_start", gate=gate))
+        server.drop_in("slow.ini", service("slow", "slow_start", gate=gate, read_paths=gate))
         server.wait_for_log("slow_start waits")
         server.drop_in("slow.ini", service("more", "echo"))
         with open(gate, "wb"):

@@ -280,7 +280,7 @@ static void misspelt_keys_never_pass(void **state)
         "e.ini:2: [server] thread: unknown key, did you mean \"threads\"?\n"
         "e.ini:3: [server] banana: unknown key; there are plugin_dir, include, threads, pin, "
         "user, group, log, log_level, log_format, control, watch, start_timeout, drain_timeout, "
-        "stall_limit, max_connections\n"
+        "stall_limit, max_connections, core_dumps, require_sandbox\n"
         "e.ini:5: [defaults] baklog: unknown key, did you mean \"backlog\"?\n"
         "e.ini:6: [defaults] plugin: belongs into each service's own section\n");
     assert_errors("[echo]\nplugn = echo\nlisten = tcp://127.0.0.1:0\n",
@@ -372,7 +372,7 @@ static void the_keys_of_a_service_are_known_by_name(void **state)
     assert_string_equal(keys[1], "listen");
     while (keys[count])
         count++;
-    assert_int_equal(count, 20);
+    assert_int_equal(count, 26);
     assert_string_equal(keys[count - 1], "deny");
     assert_ptr_equal(config_service_keys(), keys);
 }
