@@ -345,14 +345,6 @@ void sockets_keep(const struct sockets *sockets, size_t service, struct descript
             descriptors_keep(kept, sockets->items[i].listener->fds[n]);
 }
 
-static bool among(size_t service, const size_t *services, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (services[i] == service)
-            return true;
-    return false;
-}
-
 static void close_listener(struct listener *listener)
 {
     struct stat st;
