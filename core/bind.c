@@ -150,3 +150,18 @@ void bind_report(struct report *report, const struct endpoint *endpoint, const s
     else
         report_add(report, place, "cannot bind %s: %s", name, strerror(err));
 }
+
+/* To connect there, a socket would need SO_BROADCAST. Nothing is sent. */
+bool bind_is_broadcast(const enchufe_address *address)
+{
+    struct sockaddr_storage to;
+    socklen_t len = address_to_sockaddr(address, false, &to);
+    int fd =
+        address->family == ENCHUFE_FAMILY_IPV4 ? socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
+
+    if (fd < 0)
+        return false;
+    bool refused = connect(fd, (struct sockaddr *)&to, len) != 0 && errno == EACCES;
+    close(fd);
+    return refused;
+}

@@ -20,4 +20,7 @@ const char *bind_clear_stale(const char *path);
 void bind_report(struct report *report, const struct endpoint *endpoint, const struct place *place,
                  int err);
 
+/* Whether an IPv4 address is broadcast on one of this host's networks now. */
+bool bind_is_broadcast(const enchufe_address *address);
+
 #endif

@@ -410,7 +410,7 @@ static bool set_options(const struct datagram_socket *socket, int fd)
 }
 
 int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
-                   struct datagram_batch *batch, int fd, uint32_t number,
+                   struct datagram_batch *batch, int fd, uint32_t number, bool broadcast,
                    const _Atomic unsigned char *gone)
 {
     struct sockaddr_storage bound;
@@ -430,8 +430,7 @@ int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
     };
     address_from_sockaddr(&socket->bound, (struct sockaddr *)&bound);
     socket->wildcard = is_unspecified(&socket->bound);
-    socket->to_group = !socket->wildcard && (!reflection_is_host(&socket->bound) ||
-                                             reflection_is_broadcast(&socket->bound));
+    socket->to_group = !socket->wildcard && (!reflection_is_host(&socket->bound) || broadcast);
     if (!set_options(socket, fd))
         return -errno;
     at->udp = socket;

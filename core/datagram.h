@@ -27,9 +27,9 @@ struct datagram_socket {
 };
 
 /* Watches the bound socket fd, which stays the caller's, as the service's socket number `number`.
- * Returns 0 or -errno. */
+ * broadcast: its address is.  * Returns 0 or -errno. */
 int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
-                   struct datagram_batch *batch, int fd, uint32_t number,
+                   struct datagram_batch *batch, int fd, uint32_t number, bool broadcast,
                    const _Atomic unsigned char *gone);
 
 /* Receives no more. A socket that another generation serves goes on without us; of one that is gone what

@@ -10,7 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* A number where a system has no user of that name. */
+/* nobody and its group, which no file belongs to: so the kernel calls whoever it cannot name. Not looked up,
+ * since a system need not have the name. */
 #define NOBODY 65534
 
 /* `what` is user or group, and `list` what lists those there are. */
@@ -30,16 +31,9 @@ static int find(enum name_kind kind, const char *key, const char *what, const ch
 
 void privileges_default(struct identity *identity)
 {
-    struct name name;
-
     *identity = (struct identity){ .uid = getuid(), .gid = getgid() };
-    if (geteuid() != 0)
-        return;
-    names_look_up(NAME_USER, "nobody", &name);
-    *identity = (struct identity){ .change = true,
-                                   .uid = name.found ? name.uid : NOBODY,
-                                   .gid = name.found ? name.gid : NOBODY,
-                                   .user = name.found ? "nobody" : NULL };
+    if (geteuid() == 0)
+        *identity = (struct identity){ .change = true, .uid = NOBODY, .gid = NOBODY };
 }
 
 int privileges_find(const struct config *config, struct identity *identity, struct report *report)

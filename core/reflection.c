@@ -1,8 +1,6 @@
 /* Telling services from clients by their addresses. */
 #include "reflection.h"
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Services, echo and chargen among them, have ports below; clients get theirs from the system, above. */
 #define FIRST_CLIENT_PORT 1024
@@ -62,21 +60,6 @@ bool reflection_is_odd_host(const enchufe_address *address)
         return ip[0] != 0xff && memcmp(ip, unspecified, 16) != 0;
     return (ip[0] & 0xf0) != 0xe0 && memcmp(ip, everybody, 4) != 0 &&
            memcmp(ip, unspecified, 4) != 0;
-}
-
-/* To connect there, a socket would need SO_BROADCAST. Nothing is sent. */
-bool reflection_is_broadcast(const enchufe_address *address)
-{
-    struct sockaddr_storage to;
-    socklen_t len = address_to_sockaddr(address, false, &to);
-    int fd =
-        address->family == ENCHUFE_FAMILY_IPV4 ? socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
-
-    if (fd < 0)
-        return false;
-    bool refused = connect(fd, (struct sockaddr *)&to, len) != 0 && errno == EACCES;
-    close(fd);
-    return refused;
 }
 
 bool reflection_suspects(const struct reflection *reflection, const enchufe_route *route)

@@ -23,9 +23,6 @@ static inline bool reflection_is_host(const enchufe_address *address);
 /* The same for addresses that begin as only few do; reflection_is_host() calls it. */
 bool reflection_is_odd_host(const enchufe_address *address);
 
-/* Whether an IPv4 address is broadcast on one of this host's networks now. Asks the system. */
-bool reflection_is_broadcast(const enchufe_address *address);
-
 /* Whether the peer of a route is likely a service itself: a source port below 1024, or an endpoint of this
  * server. */
 bool reflection_suspects(const struct reflection *reflection, const enchufe_route *route);

@@ -205,10 +205,16 @@ static int bind_unix(struct binding *binding)
 }
 
 /* All that is there of a listener is served, also where it is more than was asked for. */
-static void count_fds(struct sockets *sockets)
+/* What a worker could not find out itself: it may not ask the system. */
+static void note_for_workers(struct sockets *sockets)
 {
-    for (size_t i = 0; i < sockets->count; i++)
-        sockets->items[i].fd_count = sockets->items[i].listener->fd_count;
+    for (size_t i = 0; i < sockets->count; i++) {
+        struct bound_endpoint *item = &sockets->items[i];
+        const struct endpoint *endpoint = &item->listener->endpoint;
+        item->fd_count = item->listener->fd_count;
+        item->broadcast = endpoint->kind == ENCHUFE_UDP && !endpoint->any &&
+                          bind_is_broadcast(&endpoint->address);
+    }
 }
 
 int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
@@ -241,7 +247,7 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
     }
     if ((failed = bind_unix(&binding)) != 0)
         err = failed;
-    count_fds(sockets);
+    note_for_workers(sockets);
     return err;
 }
 
@@ -261,7 +267,7 @@ int sockets_bind_late(struct sockets *sockets, const size_t *loops, struct repor
         if (failed != 0)
             err = failed;
     }
-    count_fds(sockets);
+    note_for_workers(sockets);
     return err;
 }
 

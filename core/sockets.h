@@ -29,6 +29,7 @@ struct bound_endpoint {
     const struct listen_config *config;
     size_t service;  /* index in the configuration */
     size_t fd_count; /* how many of the listener's sockets this generation serves */
+    bool broadcast;  /* its address is: all that comes was sent to everybody */
 };
 
 struct sockets {

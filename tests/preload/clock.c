@@ -1,9 +1,10 @@
 /* For LD_PRELOAD: the date as an operator may set it while the server runs. CLOCK_REALTIME and what is made
- * of it are off by as many seconds as the file CLOCK_SHIFT_FILE says, which is read at each call; other
- * clocks are as they are. The server's sleeps need nothing: it has no descriptor or wait that follows
+ * of it are off by as many seconds as the file CLOCK_SHIFT_FILE says (a 64-bit number), which is mapped before
+ * the sandbox is put on; other clocks are as they are. The server's sleeps need nothing: it has no descriptor or wait that follows
  * the date (and one that did would be started with a wrong time, and be found by that). */
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
@@ -11,17 +12,23 @@
 
 #include <fcntl.h>
 
-static time_t shift(void)
+static const volatile int64_t *mapped;
+
+__attribute__((constructor)) static void map_shift(void)
 {
     const char *path = getenv("CLOCK_SHIFT_FILE");
-    char text[32] = "0";
     int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    void *memory = mmap(NULL, sizeof *mapped, PROT_READ, MAP_SHARED, fd, 0);
 
-    if (fd >= 0 && read(fd, text, sizeof text - 1) <= 0)
-        text[0] = '\0';
-    if (fd >= 0)
-        close(fd);
-    return strtol(text, NULL, 10);
+    if (memory == MAP_FAILED)
+        abort();
+    mapped = memory;
+    close(fd);
+}
+
+static time_t shift(void)
+{
+    return mapped != NULL ? (time_t)*mapped : 0; /* libraries' constructors come before */
 }
 
 static int is_date(clockid_t clock)

@@ -4,6 +4,7 @@ An interposed library (tests/preload/clock.c) shifts the date for the server alo
 
 import datetime
 import os
+import struct
 import time
 
 import pytest
@@ -27,9 +28,9 @@ class Shifted(Server):
         self.shift(0)
 
     def shift(self, seconds):
-        with open(self.shift_file + ".new", "w", encoding="ascii") as file:
-            file.write(str(seconds))
-        os.rename(self.shift_file + ".new", self.shift_file)
+        fd = os.open(self.shift_file, os.O_WRONLY | os.O_CREAT)
+        os.pwrite(fd, struct.pack("=q", seconds), 0)
+        os.close(fd)
 
     def last_date(self):
         stamp = self.log().splitlines()[-1].split()[0]

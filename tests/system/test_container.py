@@ -62,7 +62,7 @@ def test_a_signal_to_process_1_reaches_the_server_whose_status_it_ends_with():
 
 
 def test_orphans_are_reaped():
-    with Contained(service("echo") + service("child", "load_child")) as server:
+    with Contained(service("echo") + service("child", "load_child", isolate="yes", sandbox="no")) as server:
         master, *orphans = wait_until(lambda: len(server.masters()) > 1 and server.masters(),
                                       "a constructor's child has lost its parent")
         for orphan in orphans:
@@ -70,8 +70,7 @@ def test_orphans_are_reaped():
         wait_until(lambda: not any(process_state(orphan) for orphan in orphans), "all are reaped")
         assert server.masters() == [master] and server.echoes()
         # What still lives in the worker's name ends with its namespace or is killed by hand.
-        worker, = children_of(master)
-        left = children_of(worker)
+        left = [pid for worker in children_of(master) for pid in children_of(worker)]
         os.kill(server.init, signal.SIGTERM)
         server.wait_for_lines("ended")
         for pid in left:

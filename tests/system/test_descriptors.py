@@ -68,7 +68,7 @@ def test_a_plugin_that_is_probed_finds_nothing_of_the_masters():
     with Controlled(service("echo", listen=BOTH), {"watch": "yes"}) as server:
         with open(server.path("hang"), "w", encoding="ascii"):
             pass
-        server.write(service("echo", listen=BOTH) + service("more", "load_child"))
+        server.write(service("echo", listen=BOTH) + service("more", "load_child", isolate="yes", sandbox="no"))
         server.hang_up()
 
         def children():

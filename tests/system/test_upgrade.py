@@ -506,7 +506,7 @@ def test_a_new_server_that_is_not_up_yet_ends_with_the_old_one_that_is_killed():
         gate = os.path.join(server.directory, "gate")
         os.mkfifo(gate)
         old = server.workers()
-        server.configure(ECHO + service("slow", "slow_start", gate=gate))
+        server.configure(ECHO + service("slow", "slow_start", gate=gate, read_paths=gate))
         order = server.begin_command("upgrade")
         server.wait_for_log("slow_start waits")
         new = [pid for pid in children_of(server.pid) if pid not in old]

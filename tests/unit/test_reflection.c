@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "bind.h"
 #include "reflection.h"
 #include <arpa/inet.h>
 #include <string.h>
@@ -49,9 +50,9 @@ static void the_system_tells_broadcast_addresses_of_its_networks(void **state)
     enchufe_address loopback = address_of("::1");
 
     (void)state;
-    assert_true(reflection_is_broadcast(&broadcast));
-    assert_false(reflection_is_broadcast(&host));
-    assert_false(reflection_is_broadcast(&loopback));
+    assert_true(bind_is_broadcast(&broadcast));
+    assert_false(bind_is_broadcast(&host));
+    assert_false(bind_is_broadcast(&loopback));
 }
 
 static void ports_of_services_are_suspected_zero_among_them(void **state)
