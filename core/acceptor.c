@@ -3,6 +3,7 @@
 #include "conn.h"
 #include "container.h"
 #include "log.h"
+#include "system_call.h"
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
@@ -20,6 +21,9 @@
  * at once would take a whole processor (2.45 million times a second were measured). */
 #define PAUSE_MS 100
 #define LOG_EVERY_MS 1000
+
+/* Connections after which it is looked whether they come evenly. */
+#define UNEVEN_WINDOW 256
 
 static void log_pause(struct enchufe_loop *at, int err)
 {
@@ -68,18 +72,53 @@ static bool admit(const struct enchufe_loop *at)
     return false;
 }
 
+/* ---- which loop a connection comes to ---- */
+
+/* The system chooses among an endpoint's sockets by the client's address; but where one of them prefers the
+ * processor that the packet arrived on, that one. */
+static void prefer(int fd, int cpu)
+{
+    setsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu, sizeof cpu);
+}
+
+static uint64_t accepted_by_all(const struct enchufe_loop *at)
+{
+    struct stats sum;
+
+    stats_sum(at->service->counters, at->service->index, &sum);
+    return sum.opened;
+}
+
+/* A network card with one queue interrupts one processor, whose loop would get every connection. A loop
+ * that gets more than half as much again as its share leaves the choice to the address. */
+static void look_for_unevenness(struct acceptor *acceptor)
+{
+    const struct enchufe_service *service = acceptor->at->service;
+    uint64_t all = accepted_by_all(acceptor->at), share = all - acceptor->accepted_all;
+
+    if ((uint64_t)acceptor->accepted * acceptor->on.loops * 2 > share * 3) {
+        acceptor->prefers = false;
+        prefer(acceptor->source.fd, -1);
+        log_event(ENCHUFE_LOG_INFO, "connections arrive unevenly, and are spread over all loops",
+                  LOG_STR("service", service->name));
+    }
+    acceptor->accepted = 0;
+    acceptor->accepted_all = all;
+}
+
+/* ---- accepting ---- */
+
 /* Returns 0, or the errno value that ended the batch. */
 static int accept_one(struct acceptor *acceptor)
 {
     struct sockaddr_storage from;
     socklen_t len = sizeof from;
     enchufe_address peer = { .family = ENCHUFE_FAMILY_NONE };
-    int fd =
-        accept4(acceptor->source.fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = system_accept(acceptor->source.fd, (struct sockaddr *)&from, &len);
 
     if (fd < 0)
         return errno;
-    if (acceptor->is_ip)
+    if (acceptor->on.is_ip)
         address_from_sockaddr(&peer, (const struct sockaddr *)&from);
     if (admit(acceptor->at))
         conn_open(acceptor->at, fd, &peer);
@@ -100,8 +139,11 @@ static int accept_batch(struct acceptor *acceptor, int count)
 {
     int err = 0;
 
-    for (int i = 0; i < count && (err == 0 || about_one(err)); i++)
+    for (int i = 0; i < count && (err == 0 || about_one(err)); i++) {
         err = accept_one(acceptor);
+        if (acceptor->prefers && err == 0 && ++acceptor->accepted == UNEVEN_WINDOW)
+            look_for_unevenness(acceptor);
+    }
     return about_one(err) ? 0 : err;
 }
 
@@ -115,17 +157,19 @@ static void ready(struct loop_source *source, uint32_t events)
         pause_accepting(acceptor, err);
 }
 
-int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, int fd, bool is_ip,
-                   bool shared, const _Atomic unsigned char *gone)
+int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, const struct listening *on)
 {
     *acceptor = (struct acceptor){
-        .source = { .fd = fd, .ready = ready },
+        .source = { .fd = on->fd, .ready = ready },
         .at = at,
         .pause = { .fire = resume },
-        .events = EPOLLIN | (shared ? (uint32_t)EPOLLEXCLUSIVE : 0),
-        .is_ip = is_ip,
-        .gone = gone,
+        .events = EPOLLIN | (on->shared ? (uint32_t)EPOLLEXCLUSIVE : 0),
+        .on = *on,
+        .prefers = on->cpu >= 0,
+        .accepted_all = on->cpu >= 0 ? accepted_by_all(at) : 0,
     };
+    if (on->is_ip && !on->shared)
+        prefer(on->fd, on->cpu); /* none, too: a generation before us may have set one */
     return loop_watch(at->loop, &acceptor->source, acceptor->events);
 }
 
@@ -154,9 +198,9 @@ static void keep_out(int fd)
 
 void acceptor_drain(struct acceptor *acceptor)
 {
-    bool gone = *acceptor->gone;
+    bool gone = *acceptor->on.gone;
 
-    if (gone && acceptor->is_ip)
+    if (gone && acceptor->on.is_ip)
         keep_out(acceptor->source.fd);
     for (int i = 0; gone && i < DRAIN_BATCHES && accept_batch(acceptor, BATCH) == 0; i++)
         continue;

@@ -4,19 +4,29 @@
 
 #include "service.h"
 
+/* What is listened on. */
+struct listening {
+    int fd; /* stays the caller's */
+    bool is_ip;
+    bool shared;                       /* other loops wait on the same socket */
+    size_t loops;                      /* of the service */
+    int cpu;                           /* that the loop is bound to; -1: none */
+    const _Atomic unsigned char *gone; /* of the endpoint; see sockets.h */
+};
+
 struct acceptor {
     struct loop_source source;
     struct enchufe_loop *at;
     struct timer pause; /* while the system lacks descriptors or memory */
     uint32_t events;    /* what is watched while not paused */
-    bool is_ip;
-    const _Atomic unsigned char *gone; /* of the endpoint; see sockets.h */
+    struct listening on;
+    bool prefers;          /* connections that arrive on this loop's processor: */
+    unsigned accepted;     /* since it was looked whether they come evenly, */
+    uint64_t accepted_all; /* and by all loops of the service up to then */
 };
 
-/* Watches the listening socket fd, which stays the caller's. shared: other loops wait on the same
- * socket. Returns 0 or -errno. */
-int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, int fd, bool is_ip,
-                   bool shared, const _Atomic unsigned char *gone);
+/* Watches a listening socket. Returns 0 or -errno. */
+int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, const struct listening *on);
 
 /* Accepts no more, at once. */
 void acceptor_stop(struct acceptor *acceptor);

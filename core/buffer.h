@@ -3,9 +3,11 @@
 #ifndef BUFFER_H
 #define BUFFER_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buffer {
     unsigned char *data;
@@ -22,19 +24,60 @@ static inline const unsigned char *buffer_head(const struct buffer *buffer)
 }
 
 /* Lends memory to an empty buffer that owns none, so that a short-lived queue allocates nothing. */
-void buffer_lend(struct buffer *buffer, void *memory, size_t size);
+static inline void buffer_lend(struct buffer *buffer, void *memory, size_t size)
+{
+    assert(!buffer->data && size <= BUFFER_MAX);
+    *buffer = (struct buffer){ .data = memory, .cap = (uint32_t)size, .lent = true };
+}
+
+/* Moves what is queued in lent memory to memory of the buffer's own. */
+int buffer_move(struct buffer *buffer);
 
 /* Ends a loan: what is still queued moves to memory of the buffer's own. Returns 0, or -ENOMEM with
  * the bytes lost and the buffer empty. Nothing to do where nothing is lent. */
-int buffer_own(struct buffer *buffer);
+static inline int buffer_own(struct buffer *buffer)
+{
+    if (!buffer->lent)
+        return 0;
+    if (buffer->len != 0)
+        return buffer_move(buffer);
+    buffer->data = NULL;
+    buffer->cap = 0;
+    buffer->lent = false;
+    return 0;
+}
+
+/* Makes room behind the last byte. Returns 0, -ENOBUFS or -ENOMEM. */
+int buffer_reserve(struct buffer *buffer, size_t add);
 
 /* Returns 0, -ENOBUFS or -ENOMEM (nothing appended). data may not point into the buffer. */
-int buffer_append(struct buffer *buffer, const void *data, size_t len);
+static inline int buffer_append(struct buffer *buffer, const void *data, size_t len)
+{
+    if (len > buffer->cap - buffer->start - buffer->len || len == 0) {
+        int err = buffer_reserve(buffer, len);
+        if (err != 0 || len == 0)
+            return err;
+    }
+    memcpy(buffer->data + buffer->start + buffer->len, data, len);
+    buffer->len += (uint32_t)len;
+    return 0;
+}
+
+void buffer_free(struct buffer *buffer);
 
 /* Takes len bytes, at most buffer->len, from the front; an empty buffer gives its memory back (a lent
  * one is kept for more). */
-void buffer_consume(struct buffer *buffer, size_t len);
-
-void buffer_free(struct buffer *buffer);
+static inline void buffer_consume(struct buffer *buffer, size_t len)
+{
+    assert(len <= buffer->len);
+    buffer->start += (uint32_t)len;
+    buffer->len -= (uint32_t)len;
+    if (buffer->len != 0)
+        return;
+    if (buffer->lent)
+        buffer->start = 0;
+    else
+        buffer_free(buffer);
+}
 
 #endif

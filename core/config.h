@@ -7,11 +7,15 @@
 #include "options.h"
 #include "report.h"
 
+/* Whether each loop is bound to a processor. */
+enum pin { PIN_AUTO, PIN_YES, PIN_NO };
+
 /* [server]. */
 struct server_config {
     const char *plugin_dir; /* NULL: not said */
     const char *include;    /* a glob of drop-in files */
     int64_t threads;        /* 0: auto, one loop for each processor that the process may use */
+    int pin;                /* enum pin */
     const char *user;       /* NULL: stay who we are */
     const char *group;      /* NULL: the user's */
     const char *log;        /* an absolute path, or `syslog`; NULL: standard error */

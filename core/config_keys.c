@@ -6,6 +6,12 @@
 #define GIB (INT64_C(1) << 30)
 
 static const char *const auto_word[] = { "auto", NULL };
+static const char *const pin_words[] = {
+    [PIN_AUTO] = "auto",
+    [PIN_YES] = "yes",
+    [PIN_NO] = "no",
+    [PIN_NO + 1] = NULL,
+};
 static const char *const never_word[] = { "never", NULL };
 static const char *const none_word[] = { "none", NULL };
 static const char *const unlimited_word[] = { "unlimited", NULL };
@@ -29,6 +35,13 @@ const enchufe_option config_server_table[] = {
       .max = 1024,
       .choices = auto_word,
       .help = "loops of each worker; auto: one for each processor" },
+    { .name = "pin",
+      .type = ENCHUFE_OPTION_ENUM,
+      .offset = offsetof(struct server_config, pin),
+      .value = "auto",
+      .choices = pin_words,
+      .help =
+          "bind each loop to a processor; auto: if there is one loop for each, and one worker" },
     { .name = "user",
       .type = ENCHUFE_OPTION_STRING,
       .offset = offsetof(struct server_config, user),

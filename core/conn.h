@@ -2,7 +2,7 @@
  *
  *   conn.c         opening, events, timers, draining: what drives a connection
  *   conn_input.c   receiving, framing, the plugin's input callbacks
- *   conn_output.c  writing and flushing
+ *   conn_output.c  writing (as plugins call it) and flushing
  *   conn_end.c     the last callback, the log's line, the memory
  *   conn_base.c    what all of these use
  *   conn_ref.c, conn_post.c   references, and events that other threads post through them
@@ -96,9 +96,6 @@ void conn_receive(struct enchufe_conn *conn);
 void conn_feed_held(struct enchufe_conn *conn);
 
 /* conn_output.c */
-
-/* enchufe_writev() of the contract. */
-int conn_writev(struct enchufe_conn *conn, const struct iovec *parts, int count);
 
 /* One send of what is queued, unless the system took no more last time. */
 void conn_flush(struct enchufe_conn *conn);

@@ -2,6 +2,7 @@
 #include "conn.h"
 #include "conn_ref.h"
 #include "log.h"
+#include "system_call.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -43,7 +44,7 @@ void conn_end(struct enchufe_conn *conn)
     /* Not left to close(): a process that a plugin forked may hold the socket open, and epoll would go on
      * to report a connection that is freed. */
     loop_watch(at->loop, &conn->source, 0);
-    close(conn->source.fd);
+    system_close(conn->source.fd);
     stats_add(&at->stats->closed, 1);
     stats_add(&at->stats->reasons[conn->reason], 1);
     stats_connection_ended(at->service->counters, at->service->index);

@@ -2,12 +2,13 @@
 #include "conn.h"
 #include "framing.h"
 #include "log.h"
+#include "system_call.h"
 #include <errno.h>
 
 /* The seam to the socket; with TLS the bytes will come through it. */
 static ssize_t transport_receive(struct enchufe_conn *conn, void *data, size_t size)
 {
-    return recv(conn->source.fd, data, size, 0);
+    return system_recv(conn->source.fd, data, size);
 }
 
 static size_t call_on_data(struct enchufe_conn *conn, const unsigned char *data, size_t len)

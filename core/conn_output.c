@@ -1,12 +1,13 @@
 /* Output of a connection: a queue that is flushed once a batch of input, and again when the system is
  * ready for more. */
 #include "conn.h"
+#include "system_call.h"
 #include <errno.h>
 
 /* The seam to the socket; with TLS the bytes will go through it. */
 static ssize_t transport_send(struct enchufe_conn *conn, const void *data, size_t len)
 {
-    return send(conn->source.fd, data, len, MSG_NOSIGNAL);
+    return system_send(conn->source.fd, data, len);
 }
 
 /* In its own callback a connection writes into the loop's output memory, which is flushed right after;
@@ -15,36 +16,54 @@ static int append(struct enchufe_conn *conn, const void *data, size_t len)
 {
     if (conn->busy && conn->out.data == NULL)
         buffer_lend(&conn->out, conn->at->loop->output, LOOP_OUTPUT_SIZE);
-    return buffer_append(&conn->out, data, len);
+    int err = buffer_append(&conn->out, data, len);
+    if (err != 0)
+        conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
+    return err;
 }
 
-int conn_writev(struct enchufe_conn *conn, const struct iovec *parts, int count)
+/* Whether so many bytes more may be queued: 0 or a negative errno. */
+static int admit(struct enchufe_conn *conn, size_t len)
 {
-    size_t total = 0;
-
     if (conn->phase != CONN_OPEN)
         return -ENOTCONN;
-    for (int i = 0; i < count; i++)
-        total += parts[i].iov_len;
-    if (total == 0)
+    if (len <= conn->at->service->config->limits.max_output - conn->out.len)
         return 0;
-    if (total > conn->at->service->config->limits.max_output - conn->out.len) {
-        conn_close(conn, ENCHUFE_CLOSED_SLOW_READER);
-        return -ENOBUFS;
-    }
-    for (int i = 0; i < count; i++) {
-        int err = append(conn, parts[i].iov_base, parts[i].iov_len);
-        if (err != 0) {
-            conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
-            return err;
-        }
-    }
+    conn_close(conn, ENCHUFE_CLOSED_SLOW_READER);
+    return -ENOBUFS;
+}
+
+/* Something was queued. Returns 1 where the plugin should wait for on_drained. */
+static int queued(struct enchufe_conn *conn)
+{
     if (!conn->busy)
         conn_later(conn);
     if (conn->out.len < CONN_HIGH_WATER)
         return 0;
     conn->above = true;
     return 1;
+}
+
+int enchufe_write(enchufe_conn *conn, const void *data, size_t len)
+{
+    int err = admit(conn, len);
+
+    if (err != 0 || len == 0)
+        return err;
+    err = append(conn, data, len);
+    return err != 0 ? err : queued(conn);
+}
+
+int enchufe_writev(enchufe_conn *conn, const struct iovec *parts, int count)
+{
+    size_t total = 0;
+
+    for (int i = 0; i < count; i++)
+        total += parts[i].iov_len;
+    int err = admit(conn, total);
+    for (int i = 0; i < count && err == 0; i++)
+        err = append(conn, parts[i].iov_base, parts[i].iov_len);
+    return err != 0 || total == 0 ? err : queued(conn);
 }
 
 /* A client has write_timeout to take something; each time it does, the time starts again. */

@@ -2,7 +2,6 @@
 #include "generation.h"
 #include "log.h"
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -61,14 +60,6 @@ static void seal_plugins(struct generation *generation, const char *plugin_dir,
 
 /* ---- workers and loops ---- */
 
-static size_t processors(void)
-{
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-
-    return count > 0 ? (size_t)count : 1;
-}
-
 static void add_to_group(struct generation *generation, struct group *group, size_t service)
 {
     group->services[group->service_count++] = service;
@@ -82,7 +73,7 @@ static int plan_groups(struct generation *generation)
     size_t loops = (size_t)config->server.threads;
 
     if (loops == 0)
-        loops = processors();
+        loops = generation->cpus.count;
     for (size_t pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < config->service_count; i++) {
             const struct service_limits *limits = &config->services[i].limits;
@@ -101,6 +92,21 @@ static int plan_groups(struct generation *generation)
         }
     }
     return 0;
+}
+
+/* A loop that is bound to a processor which others use as well cannot get out of their way. */
+static bool loops_own_processors(const struct generation *generation)
+{
+    return generation->group_count == 1 && generation->cpus.count > 1 &&
+           generation->groups[0].loops == generation->cpus.count &&
+           !cpus_rationed(&generation->cpus);
+}
+
+static void decide_pinning(struct generation *generation)
+{
+    int pin = generation->config->server.pin;
+
+    generation->pinned = pin == PIN_YES || (pin == PIN_AUTO && loops_own_processors(generation));
 }
 
 static size_t most_loops(const struct generation *generation)
@@ -125,6 +131,7 @@ int generation_read(struct generation *generation, const char *file, const char 
         return -EINVAL;
     }
     size_t room = config->service_count + 1;
+    cpus_find(&generation->cpus);
     generation->seals = calloc(room, sizeof *generation->seals);
     generation->files = calloc(room, sizeof *generation->files);
     generation->loops = calloc(room, sizeof *generation->loops);
@@ -134,6 +141,7 @@ int generation_read(struct generation *generation, const char *file, const char 
         report_add(report, NULL, "no memory to read %s", file);
         return -EINVAL;
     }
+    decide_pinning(generation);
     privileges_find(config, &generation->identity, report);
     seal_plugins(generation, plugin_dir, report);
     return report->count != 0 ? -EINVAL : 0;

@@ -4,6 +4,7 @@
 #define GENERATION_H
 
 #include "config.h"
+#include "cpus.h"
 #include "plugin_file.h"
 #include "privileges.h"
 #include "sockets.h"
@@ -23,7 +24,9 @@ struct generation {
     size_t seal_count;
     struct plugin_file **files; /* of each service, one of seals; NULL where it names none */
     size_t *loops;              /* of each service */
-    struct group *groups;       /* `main` first, if it has any service */
+    struct cpus cpus;
+    bool pinned;          /* each loop to one of them */
+    struct group *groups; /* `main` first, if it has any service */
     size_t group_count;
     struct identity identity;
     struct sockets sockets;       /* empty until generation_bind() */

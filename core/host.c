@@ -1,5 +1,5 @@
 /* What a plugin can call: the functions of enchufe/plugin.h that are about services, connections and
- * the log. References are in conn_ref.c and conn_post.c, datagrams in datagram.c, addresses in address.c. */
+ * the log. Writing is in conn_output.c, references are in conn_ref.c and conn_post.c, datagrams in datagram.c, addresses in address.c. */
 #include "conn.h"
 #include "log.h"
 #include <errno.h>
@@ -84,18 +84,6 @@ int enchufe_conn_local(const enchufe_conn *conn, enchufe_address *local)
         return -errno;
     address_from_sockaddr(local, (const struct sockaddr *)&address);
     return 0;
-}
-
-int enchufe_write(enchufe_conn *conn, const void *data, size_t len)
-{
-    struct iovec part = { .iov_base = (void *)data, .iov_len = len };
-
-    return conn_writev(conn, &part, 1);
-}
-
-int enchufe_writev(enchufe_conn *conn, const struct iovec *parts, int count)
-{
-    return conn_writev(conn, parts, count);
 }
 
 size_t enchufe_queued(const enchufe_conn *conn)

@@ -2,6 +2,7 @@
  * it. What a client sent may stand in any string, so nothing in one can end a line, move a cursor or
  * break the JSON. */
 #include "log.h"
+#include "log_batch.h"
 #include "log_sink.h"
 
 #include <errno.h>
@@ -54,6 +55,17 @@ static void put(struct line *line, const char *bytes, size_t len)
 static void put_word(struct line *line, const char *word)
 {
     put(line, word, strlen(word));
+}
+
+/* With zeros in front up to so many digits. (snprintf took half of a line's time.) */
+static void put_decimal(struct line *line, uint64_t n, size_t digits)
+{
+    char text[20], *end = text + sizeof text, *c = end;
+
+    do
+        *--c = (char)('0' + n % 10);
+    while ((n /= 10) != 0 || (size_t)(end - c) < digits);
+    put(line, c, (size_t)(end - c));
 }
 
 /* The length of the UTF-8 character at text; 0 for what is none (too long a form and surrogates
@@ -121,26 +133,42 @@ static size_t escape(enum style style, const unsigned char *text, char *out, siz
 static bool needs_quotes(const char *value)
 {
     const unsigned char *c = (const unsigned char *)value;
-    size_t len;
+    size_t len = strcspn(value, " \"");
 
+    if (value[len] != '\0')
+        return true;
     for (; *c; c += len) {
         len = utf8_len(c);
-        if (len == 0 || is_control(c, len) || *c == ' ' || *c == '"')
+        if (len == 0 || is_control(c, len))
             return true;
     }
     return *value == '\0';
 }
 
+/* How many bytes at the beginning stand for themselves in every style. Most strings are nothing else. */
+static size_t plain_len(const char *string)
+{
+    size_t len = 0;
+
+    while (string[len] >= ' ' && string[len] < 0x7f && string[len] != '"' && string[len] != '\\')
+        len++;
+    return len;
+}
+
 /* Prints a string, with its quotes, up to limit: a character fits as a whole or not at all. */
 static void put_string(struct line *line, enum style style, const char *string, size_t limit)
 {
-    const unsigned char *c = (const unsigned char *)string;
+    size_t plain = plain_len(string), took, len;
     bool quotes = style == STYLE_QUOTED || style == STYLE_JSON;
+    const unsigned char *c = (const unsigned char *)string;
     char piece[17];
-    size_t took, len;
 
     if (quotes)
         put(line, "\"", 1);
+    if (line->len + plain <= limit) {
+        put(line, string, plain);
+        c += plain;
+    }
     for (; *c; c += took) {
         len = escape(style, c, piece, &took);
         if (line->len + len > limit) {
@@ -162,7 +190,6 @@ static void put_time(struct line *line)
 {
     static _Thread_local time_t second = -1;
     static _Thread_local char text[sizeof "2026-11-22T14:55:00"];
-    char ms[sizeof ".123Z"];
     struct timespec now;
     struct tm tm;
 
@@ -173,23 +200,27 @@ static void put_time(struct line *line)
         second = now.tv_sec;
     }
     put_word(line, text);
-    snprintf(ms, sizeof ms, ".%03uZ", (unsigned)(now.tv_nsec / 1000000) % 1000u);
-    put_word(line, ms);
+    put(line, ".", 1);
+    put_decimal(line, (uint64_t)now.tv_nsec / 1000000, 3);
+    put(line, "Z", 1);
 }
 
 static void put_number(struct line *line, const struct log_field *field, enum log_format format)
 {
-    unsigned long long n = field->value.number;
-    char text[32];
+    uint64_t n = field->value.number;
 
-    if (field->type == LOG_FIELD_SIGNED)
-        snprintf(text, sizeof text, "%lld", (long long)field->value.integer);
-    else if (field->type == LOG_FIELD_MS)
-        snprintf(text, sizeof text, "%llu.%03llu%s", n / 1000, n % 1000,
-                 format == LOG_TEXT ? "s" : "");
-    else
-        snprintf(text, sizeof text, "%llu", n);
-    put_word(line, text);
+    if (field->type == LOG_FIELD_MS) {
+        put_decimal(line, n / 1000, 1);
+        put(line, ".", 1);
+        put_decimal(line, n % 1000, 3);
+        put_word(line, format == LOG_TEXT ? "s" : "");
+        return;
+    }
+    if (field->type == LOG_FIELD_SIGNED && field->value.integer < 0) {
+        put(line, "-", 1);
+        n = -n;
+    }
+    put_decimal(line, n, 1);
 }
 
 static void put_field(struct line *line, const struct log_field *field, enum log_format format)
@@ -267,9 +298,14 @@ void log_write(int level, const char *message, const struct log_field *fields, s
         return;
     if (level < ENCHUFE_LOG_ERROR)
         level = ENCHUFE_LOG_ERROR;
-    log_report_lost();
     make_line(&line, level, message, fields, count);
+    if (level < ENCHUFE_LOG_INFO || log_sink_is_syslog())
+        log_batch_flush();
+    else if (log_batch_keep(line.bytes, line.len))
+        goto out;
+    log_report_lost();
     log_sink_write(level, line.bytes, line.len);
+out:
     errno = saved;
 }
 

@@ -1,6 +1,6 @@
 /* Descriptors of the log, writing that never blocks, and the count of what was lost.
  *
- * A line is one write, so that threads and processes need no lock (but for a terminal). Where only a part of it was taken (a
+ * Lines leave in one write, so that threads and processes need no lock (but for a terminal). Where only a part of one was taken (a
  * disk that became full within it) it is torn: it counts as lost, nothing more is written until a
  * newline ends what stands there, and only who holds the claim writes that newline. A torn line cannot
  * be taken back, because others append to the same file. */
@@ -136,39 +136,53 @@ static bool hold_terminal(void)
     return false;
 }
 
-/* Returns whether the line is there. One that lacks nothing but its newline is. */
-static bool put_free_line(int level, const char *line, size_t len)
+static uint64_t count_lines(const char *text, size_t len)
+{
+    uint64_t count = 0;
+
+    for (size_t i = 0; i < len; i++)
+        count += text[i] == '\n';
+    return count;
+}
+
+/* Returns how many of the lines are not there. One that lacks nothing but its newline is. */
+static uint64_t put_free_lines(int level, const char *text, size_t len)
 {
     uint64_t inode = sink.inode;
     ssize_t n;
 
     if (is_torn())
-        return false;
+        return count_lines(text, len);
     do
-        n = put(level, line, len);
+        n = put(level, text, len);
     while (n < 0 && errno == EINTR);
     if (n == (ssize_t)len)
-        return true;
-    if (n > 0)
+        return 0;
+    size_t taken = n > 0 ? (size_t)n : 0;
+    if (taken != 0 && text[taken - 1] != '\n') {
         shared->torn = inode;
-    return n == (ssize_t)len - 1;
+        taken += text[taken] == '\n';
+    }
+    return count_lines(text + taken, len - taken);
 }
 
-static bool put_line(int level, const char *line, size_t len)
+static uint64_t put_lines(int level, const char *text, size_t len)
 {
     if (atomic_load_explicit(&sink.kind, memory_order_relaxed) != KIND_TERMINAL)
-        return put_free_line(level, line, len);
+        return put_free_lines(level, text, len);
     if (!hold_terminal())
-        return false;
-    bool whole = put_free_line(level, line, len);
+        return count_lines(text, len);
+    uint64_t lost = put_free_lines(level, text, len);
     shared->terminal = 0;
-    return whole;
+    return lost;
 }
 
-void log_sink_write(int level, const char *line, size_t len)
+void log_sink_write(int level, const char *text, size_t len)
 {
-    if (!put_line(level, line, len))
-        atomic_fetch_add(&shared->lost, 1);
+    uint64_t lost = put_lines(level, text, len);
+
+    if (lost != 0)
+        atomic_fetch_add(&shared->lost, lost);
 }
 
 /* ---- what was lost ---- */
@@ -212,7 +226,7 @@ uint64_t log_sink_claim(void)
 void log_sink_report(int level, const char *line, size_t len, uint64_t count)
 {
     /* What is lost meanwhile is left for the next report. */
-    if (put_line(level, line, len))
+    if (put_lines(level, line, len) == 0)
         atomic_fetch_sub(&shared->lost, count);
     shared->claim = 0;
 }

@@ -24,8 +24,9 @@ void log_sink_take(int fd);
 /* Whether the system's log adds time and level of its own. */
 bool log_sink_is_syslog(void);
 
-/* Writes a line, which ends with a newline and is no longer than PIPE_BUF, or counts it. Any thread. */
-void log_sink_write(int level, const char *line, size_t len);
+/* Writes lines, each with its newline and together no longer than PIPE_BUF; to the system's log, one. Those
+ * that cannot be written are counted. Any thread. */
+void log_sink_write(int level, const char *text, size_t len);
 
 /* Lines lost that no report has told yet. */
 uint64_t log_sink_lost(void);

@@ -6,6 +6,7 @@
  *   4. set the timer descriptor, where the earliest deadline has moved forward */
 #include "loop.h"
 #include "container.h"
+#include "system_call.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -40,6 +41,17 @@ uint64_t clock_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+static void set_clock(struct loop_inner *in, uint64_t deadline)
+{
+    uint64_t ms = deadline != 0 ? deadline : 1; /* zero would disarm */
+    struct itimerspec when = {
+        .it_value = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 },
+    };
+
+    in->armed = deadline;
+    timerfd_settime(in->clock.fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
 /* The timerfd is absolute and never set later than it stands: moving a deadline back costs one early
  * wake-up at most, and no system call for each move. */
 static void arm(struct loop *loop)
@@ -49,15 +61,8 @@ static void arm(struct loop *loop)
 
     if (loop->ticking && in->tick_end < next)
         next = in->tick_end;
-    if (next >= in->armed)
-        return;
-    in->armed = next;
-    if (next == 0)
-        next = 1; /* zero would disarm */
-    struct itimerspec when = {
-        .it_value = { .tv_sec = (time_t)(next / 1000), .tv_nsec = (long)(next % 1000) * 1000000 },
-    };
-    timerfd_settime(in->clock.fd, TFD_TIMER_ABSTIME, &when, NULL);
+    if (next < in->armed)
+        set_clock(in, next);
 }
 
 uint64_t loop_tick(struct loop *loop)
@@ -186,7 +191,7 @@ static int turn(struct loop *loop)
 {
     struct loop_inner *in = loop->inner;
     struct epoll_event events[BATCH];
-    int n = epoll_wait(in->epoll, events, BATCH, in->tasks != NULL ? 0 : -1);
+    int n = system_epoll_wait(in->epoll, events, BATCH, in->tasks != NULL ? 0 : -1);
 
     if (n < 0 && errno != EINTR)
         return -errno;
@@ -210,10 +215,9 @@ int loop_run(struct loop *loop)
     struct loop_inner *in = loop->inner;
     int err = 0;
 
-    while (!loop->stopping && err == 0) {
-        arm(loop);
+    arm(loop);
+    while (!loop->stopping && err == 0)
         err = turn(loop);
-    }
     while (in->tasks != NULL)
         run_tasks(in);
     run_inbox(in, true);

@@ -23,7 +23,8 @@ struct post {
     struct post *next;
     struct group group;
     struct trace *trace;
-    pid_t pid; /* 0: none runs */
+    struct log_kept *log; /* lines that the worker has not written yet, for each loop */
+    pid_t pid;            /* 0: none runs */
     struct loop_source channel;
     struct timer restart;
     struct timer patience; /* until it serves */
@@ -71,6 +72,7 @@ struct worker_setup supervisor_setup(struct generation *generation, const struct
         .services = group->services,
         .service_count = group->service_count,
         .loops = group->loops,
+        .pins = generation->pinned ? &generation->cpus : NULL,
         .sockets = &generation->sockets,
         .files = generation->files,
         .counters = generation->counters,
@@ -115,6 +117,9 @@ static void start_worker(struct post *post)
     struct worker_setup setup = supervisor_setup(supervisor->generation, &post->group, post->trace);
     int ends[2];
 
+    setup.log = post->log;
+    if (post->quarantined)
+        setup.pins = NULL; /* the others have them already */
     post->prepared = post->ready = post->deaf = post->told = false;
     post->started_at = clock_ms();
     post->sent_before = sent(post);
@@ -207,6 +212,14 @@ static void after_failure(struct post *post, const char *text)
     loop_timer(supervisor->loop, &post->restart, now + delay);
 }
 
+static void free_post(struct post *post)
+{
+    free(post->group.services);
+    trace_destroy(post->trace);
+    log_kept_destroy(post->log, post->group.loops);
+    free(post);
+}
+
 static struct post *add_post(struct supervisor *supervisor, const size_t *services, size_t count,
                              size_t loops)
 {
@@ -219,14 +232,13 @@ static struct post *add_post(struct supervisor *supervisor, const size_t *servic
                                       .service_count = count,
                                       .loops = loops },
                            .trace = trace_create(loops),
+                           .log = log_kept_create(loops),
                            .channel = { .fd = -1, .ready = hear },
                            .patience = { .fire = too_late },
                            .restart = { .fire = first_start } };
-    if (post->group.services == NULL || post->trace == NULL ||
+    if (post->group.services == NULL || post->trace == NULL || post->log == NULL ||
         loop_timer(supervisor->loop, &post->restart, 0) != 0) {
-        free(post->group.services);
-        trace_destroy(post->trace);
-        free(post);
+        free_post(post);
         return NULL;
     }
     memcpy(post->group.services, services, count * sizeof *services);
@@ -346,6 +358,7 @@ static void worker_ended(struct post *post, int status)
     loop_watch(supervisor->loop, &post->channel, 0);
     close(post->channel.fd);
     post->channel.fd = -1;
+    log_kept_rescue(post->log, post->group.loops);
     if (!post->trace->finished && !post->told)
         blamed = obituary_write(&about, status, post->last_crash);
     for (size_t i = 0; i < post->group.service_count; i++)
@@ -485,9 +498,7 @@ void supervisor_free(struct supervisor *supervisor)
         next = post->next;
         timer_cancel(&supervisor->loop->timers, &post->restart);
         timer_cancel(&supervisor->loop->timers, &post->patience);
-        trace_destroy(post->trace);
-        free(post->group.services);
-        free(post);
+        free_post(post);
     }
     free(supervisor);
 }

@@ -112,11 +112,6 @@ void timer_cancel(struct timers *timers, struct timer *timer)
         take_out(timers, timer);
 }
 
-uint64_t timers_next(const struct timers *timers)
-{
-    return timers->count ? timers->heap[0]->deadline : TIMER_NEVER;
-}
-
 void timers_run(struct timers *timers, uint64_t now)
 {
     assert(!timers->running);

@@ -33,7 +33,10 @@ static inline bool timer_running(const struct timer *timer)
 }
 
 /* The earliest deadline, or TIMER_NEVER. Not for use in a call from timers_run(). */
-uint64_t timers_next(const struct timers *timers);
+static inline uint64_t timers_next(const struct timers *timers)
+{
+    return timers->count ? timers->heap[0]->deadline : TIMER_NEVER;
+}
 
 /* Fires every timer with deadline <= now, earliest first; each is stopped before its call, and may be
  * set again in it. A timer that is set to a deadline <= now in a call fires at the next run. */

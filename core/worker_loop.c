@@ -1,11 +1,16 @@
 /* The thread of one loop, and the orders that it takes. */
 #include "worker_loop.h"
 #include "conn.h"
+#include "container.h"
+#include "log.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* How long a line of the log may wait for others to be written with. */
+#define LOG_KEPT_MS 100
 
 struct order {
     struct loop_message message;
@@ -28,6 +33,14 @@ static void fail(struct worker_loop *wl, const struct enchufe_service *service, 
 }
 
 /* ---- listening ---- */
+
+/* The processor that the loop is bound to, or -1. */
+static int pinned_to(const struct worker_loop *wl)
+{
+    const struct cpus *pins = wl->setup->pins;
+
+    return pins != NULL ? pins->numbers[wl->index % pins->count] : -1;
+}
 
 static int add_datagram(struct worker_loop *wl, struct enchufe_loop *at, int fd,
                         const _Atomic unsigned char *gone)
@@ -52,21 +65,21 @@ static int listen_one(struct worker_loop *wl, size_t item, struct enchufe_loop *
 {
     const struct bound_endpoint *bound = &wl->setup->sockets->items[item];
     const struct listener *listener = bound->listener;
-    const _Atomic unsigned char *gone = &wl->setup->sockets->gone[item];
     size_t loops = config_loops(at->service->config, wl->setup->loops);
-    int kind = listener->endpoint.kind, err = 0;
+    bool is_udp = listener->endpoint.kind == ENCHUFE_UDP;
+    struct listening on = { .is_ip = listener->endpoint.kind == ENCHUFE_TCP,
+                            .shared = listener->shared && loops > 1,
+                            .loops = loops,
+                            .cpu = listener->shared ? -1 : pinned_to(wl),
+                            .gone = &wl->setup->sockets->gone[item] };
+    size_t first = listener->shared ? 0 : turn_of(wl, at->service);
+    size_t end = listener->shared ? 1 : bound->fd_count;
+    int err = 0;
 
-    if (listener->shared && kind == ENCHUFE_UDP)
-        return add_datagram(wl, at, listener->fds[0], gone);
-    if (listener->shared)
-        return acceptor_start(&wl->acceptors[wl->acceptor_count++], at, listener->fds[0],
-                              kind == ENCHUFE_TCP, loops > 1, gone);
-    for (size_t n = turn_of(wl, at->service); n < bound->fd_count && err == 0; n += loops) {
-        int fd = listener->fds[n];
-        if (kind == ENCHUFE_UDP)
-            err = add_datagram(wl, at, fd, gone);
-        else
-            err = acceptor_start(&wl->acceptors[wl->acceptor_count++], at, fd, true, false, gone);
+    for (size_t n = first; n < end && err == 0; n += loops) {
+        on.fd = listener->fds[n];
+        err = is_udp ? add_datagram(wl, at, on.fd, on.gone)
+                     : acceptor_start(&wl->acceptors[wl->acceptor_count++], at, &on);
     }
     return err;
 }
@@ -163,6 +176,33 @@ static void carry_out_quit(struct worker_loop *wl)
     loop_stop(wl->loop);
 }
 
+/* ---- the log ---- */
+
+static void flush_log(struct timer *timer)
+{
+    (void)timer;
+    log_report_lost();
+    log_batch_flush();
+}
+
+static void log_due(struct log_batch *batch)
+{
+    struct worker_loop *wl = CONTAINER_OF(batch, struct worker_loop, log);
+
+    if (loop_timer(wl->loop, &wl->log_flush, clock_ms() + LOG_KEPT_MS) != 0)
+        log_batch_flush();
+}
+
+static void begin_log(struct worker_loop *wl)
+{
+    wl->log = (struct log_batch){ .due = log_due };
+    wl->log_flush.fire = flush_log;
+    if (wl->setup->log == NULL)
+        return;
+    wl->log.kept = &wl->setup->log[wl->index];
+    log_batch_use(&wl->log);
+}
+
 /* ---- the thread ---- */
 
 static int start_places(struct worker_loop *wl)
@@ -189,11 +229,29 @@ static int start_places(struct worker_loop *wl)
     return 0;
 }
 
+/* Before the loop touches its memory, which is then near its processor. */
+static void bind_thread(const struct worker_loop *wl)
+{
+    cpu_set_t set;
+
+    if (wl->setup->pins == NULL)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)pinned_to(wl), &set);
+    int err = pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+    if (err != 0)
+        log_event(ENCHUFE_LOG_WARNING, "loop cannot be bound to a processor",
+                  LOG_NUM("loop", wl->index), LOG_INT("processor", pinned_to(wl)),
+                  LOG_STR("error", strerror(err)));
+}
+
 static void *run(void *arg)
 {
     struct worker_loop *wl = arg;
 
     trace_thread(&wl->setup->trace->slots[wl->index]);
+    begin_log(wl);
+    bind_thread(wl);
     int err = trace_thread_stack();
     if (err != 0)
         fail(wl, &wl->services[0], "cannot start a loop", err);
@@ -207,6 +265,7 @@ static void *run(void *arg)
     for (size_t i = 0; i < wl->setup->service_count; i++)
         if (wl->places[i].service != NULL)
             service_loop_stop(&wl->places[i]);
+    log_batch_use(NULL);
     trace_thread(NULL);
     trace_thread_end();
     wl->ended = true;

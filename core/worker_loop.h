@@ -29,6 +29,8 @@ struct worker_loop {
     struct datagram_socket *datagrams;
     size_t datagram_count;
     struct datagram_batch *batch;
+    struct log_batch log;
+    struct timer log_flush;
     bool draining;
 };
 

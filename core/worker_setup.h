@@ -3,6 +3,8 @@
 #define WORKER_SETUP_H
 
 #include "config.h"
+#include "cpus.h"
+#include "log_batch.h"
 #include "plugin_file.h"
 #include "privileges.h"
 #include "sockets.h"
@@ -15,10 +17,12 @@ struct worker_setup {
     const size_t *services; /* which of the configuration's services */
     size_t service_count;
     size_t loops;
+    const struct cpus *pins; /* loop i is bound to the i-th of these; NULL: to none */
     const struct sockets *sockets;
     struct plugin_file *const *files; /* of each service of the configuration */
     struct stats_table *counters;
-    struct trace *trace; /* slots for that many loops */
+    struct trace *trace;  /* slots for that many loops */
+    struct log_kept *log; /* one for each loop; NULL: lines are written at once */
     const struct identity *identity;
     pid_t master;
     int channel;

@@ -253,3 +253,17 @@ def test_a_service_that_crashes_gets_a_worker_of_its_own_and_disturbs_nobody_aga
         assert all(float(line["in"].rstrip("s")) <= 1 for line in server.lines("worker starts again"))
         assert len(server.lines("service gets a worker of its own")) == 1
         assert {line["worker"] for line in server.lines("worker crashed")[1:]} == {"crash"}
+
+
+def test_lines_that_the_dead_worker_had_not_written_yet_are_in_the_log():
+    with Server("[server]\nthreads = 1\n" + service("echo") + service("crash"), crashes=True) as server:
+        with server.connect("crash") as murderer:
+            with server.connect("echo") as client:
+                assert client.ask(b"hola", 4) == b"hola"
+                client.end()
+                assert client.receive_all() == b""
+            murderer.send(b"s")
+            server.wait_for_lines("worker crashed", 1)
+        lines = [line for line in server.log().splitlines() if " closed service=echo" in line
+                 or " worker crashed " in line]
+        assert len(lines) == 2 and "in=4 out=4" in lines[0], lines

@@ -249,7 +249,7 @@ static void misspelt_keys_never_pass(void **state)
         "[server]\nthread = 2\nbanana = 1\n[defaults]\nbaklog = 3\nplugin = echo\n"
         "[echo]\n" SERVICE,
         "e.ini:2: [server] thread: unknown key, did you mean \"threads\"?\n"
-        "e.ini:3: [server] banana: unknown key; there are plugin_dir, include, threads, "
+        "e.ini:3: [server] banana: unknown key; there are plugin_dir, include, threads, pin, "
         "user, group, log, log_level, log_format, control, watch, start_timeout, drain_timeout, "
         "stall_limit, max_connections\n"
         "e.ini:5: [defaults] baklog: unknown key, did you mean \"backlog\"?\n"
