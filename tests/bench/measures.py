@@ -219,15 +219,21 @@ def both_cores(run):
     return {run.setting.core, other_core(run)}
 
 
+def pin_line(run, value):
+    """For [server]; nothing, where this server does not know the key."""
+    line = f"pin = {value}\n"
+    return line if ENCHUFE.knows(run.setting, line.strip()) else ""
+
+
 def cores_server(run, name, stack):
     """Two loops, pinned where the server can do that."""
     setting, on = run.setting, both_cores(run)
     if name == "limit":
         return LIMIT.start(setting, ECHO, stack, on, extra=(len(on),)).port
-    pin = "pin = auto\n" if name == "pinned" else ""
     port = free_port()
     server = ENCHUFE.run(setting, ENCHUFE.config(
-        setting, ENCHUFE.sections("echo", "tcp", port, 1), threads=len(on), server=pin), stack, on)
+        setting, ENCHUFE.sections("echo", "tcp", port, 1), threads=len(on),
+        server=pin_line(run, "auto" if name == "pinned" else "no")), stack, on)
     wait_for_port(port, server)
     return port
 
@@ -248,7 +254,7 @@ def cores(run):
     if len(both_cores(run)) < 2:
         return []
     names = ["limit", "unpinned"]
-    if ENCHUFE.knows(run.setting, "pin = auto"):
+    if pin_line(run, "auto"):
         names.append("pinned")
     found = {name: [] for name in names}
     for _ in range(run.rounds):
@@ -274,7 +280,8 @@ def fairness_once(run):
         setting, on = run.setting, both_cores(run)
         port = free_port()
         server = ENCHUFE.run(setting, ENCHUFE.config(
-            setting, ENCHUFE.sections("echo", "tcp", port, 1), threads=2), stack, on)
+            setting, ENCHUFE.sections("echo", "tcp", port, 1), threads=2,
+            server=pin_line(run, "no")), stack, on)
         wait_for_port(port, server)
         before = thread_times(server.pid)
         load = stack.enter_context(setting.load(
