@@ -40,6 +40,18 @@ def summary(samples, limits, by):
     return found
 
 
+def gains(results):
+    """How many times less a datagram of a burst costs than one by itself: (workload, candidate, times)."""
+    costs = {workload["name"]: {name: found["cpu_ns"]["median"]
+                                for name, found in workload["candidates"].items()}
+             for workload in results["workloads"]}
+    for size in ("64", "1200"):
+        plain, burst = costs.get(f"udp-{size}-1", {}), costs.get(f"udp-{size}-gso", {})
+        for name in ("limit", "enchufe"):
+            if name in plain and name in burst:
+                yield f"udp-{size}-gso", name, plain[name] / burst[name]
+
+
 def meets(found, target):
     """Whether the best and the median of a ratio are within the target."""
     return found is not None and found["best"] <= target and found["median"] <= target

@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import socket
+import struct
 import time
 
 import figures
@@ -18,6 +19,7 @@ from workloads import Workload
 
 ECHO = Workload("echo", "echo")
 MOST_IDLE = 19500
+SO_TIMESTAMPNS = 35    # Python has no name for it
 
 
 def row(what, values, unit, target="", scale=1.0):
@@ -98,22 +100,30 @@ def memory(run):
 
 # ---- start and reload ----
 
+def heard_at(manager):
+    """Waits until the server tells its service manager that it is ready. Returns when that was sent, as the
+    system notes it: this program may be late."""
+    while True:
+        message, notes, _, _ = manager.recvmsg(4096, 256)
+        if b"READY=1" in message:
+            seconds, nanoseconds = struct.unpack("qq", notes[0][2])
+            return seconds + nanoseconds / 1e9
+
+
 def start_once(run, count):
-    """Seconds until the server tells its service manager that it is ready, and the memory of all of it."""
+    """Seconds from the execution of the server until it is ready, and the memory of all of it."""
     setting = run.setting
     path = setting.file("start.ini", ENCHUFE.config(
         setting, ENCHUFE.sections("echo", "tcp", free_port("tcp", count), count)))
-    manager = os.path.join(setting.directory, "notify")
+    name = os.path.join(setting.directory, "notify")
     with contextlib.ExitStack() as stack:
-        heard = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-        heard.settimeout(DEADLINE)
-        heard.bind(manager)
-        stack.callback(os.unlink, manager)
-        server = ENCHUFE.run_file(setting, path, stack, env=dict(os.environ, NOTIFY_SOCKET=manager))
-        began = time.monotonic()    # right after the execution of the program
-        while b"READY=1" not in heard.recv(4096):
-            continue
-        took = time.monotonic() - began
+        manager = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        manager.settimeout(DEADLINE)
+        manager.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        manager.bind(name)
+        stack.callback(os.unlink, name)
+        server = ENCHUFE.run_file(setting, path, stack, env=dict(os.environ, NOTIFY_SOCKET=name))
+        took = heard_at(manager) - server.executed()
         return took, private_memory(server.pid)
 
 
@@ -209,15 +219,21 @@ def both_cores(run):
     return {run.setting.core, other_core(run)}
 
 
+def pin_line(run, value):
+    """For [server]; nothing, where this server does not know the key."""
+    line = f"pin = {value}\n"
+    return line if ENCHUFE.knows(run.setting, line.strip()) else ""
+
+
 def cores_server(run, name, stack):
     """Two loops, pinned where the server can do that."""
     setting, on = run.setting, both_cores(run)
     if name == "limit":
         return LIMIT.start(setting, ECHO, stack, on, extra=(len(on),)).port
-    pin = "pin = auto\n" if name == "pinned" else ""
     port = free_port()
     server = ENCHUFE.run(setting, ENCHUFE.config(
-        setting, ENCHUFE.sections("echo", "tcp", port, 1), threads=len(on), server=pin), stack, on)
+        setting, ENCHUFE.sections("echo", "tcp", port, 1), threads=len(on),
+        server=pin_line(run, "auto" if name == "pinned" else "no")), stack, on)
     wait_for_port(port, server)
     return port
 
@@ -238,7 +254,7 @@ def cores(run):
     if len(both_cores(run)) < 2:
         return []
     names = ["limit", "unpinned"]
-    if ENCHUFE.knows(run.setting, "pin = auto"):
+    if pin_line(run, "auto"):
         names.append("pinned")
     found = {name: [] for name in names}
     for _ in range(run.rounds):
@@ -264,7 +280,8 @@ def fairness_once(run):
         setting, on = run.setting, both_cores(run)
         port = free_port()
         server = ENCHUFE.run(setting, ENCHUFE.config(
-            setting, ENCHUFE.sections("echo", "tcp", port, 1), threads=2), stack, on)
+            setting, ENCHUFE.sections("echo", "tcp", port, 1), threads=2,
+            server=pin_line(run, "no")), stack, on)
         wait_for_port(port, server)
         before = thread_times(server.pid)
         load = stack.enter_context(setting.load(

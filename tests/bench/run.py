@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -174,6 +175,7 @@ def write(path, results):
 
 def main():
     args = arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)   # ends what was started, as Ctrl-C does
     random.seed(args.seed)
     if args.again:
         with open(args.again, encoding="utf-8") as file:

@@ -197,6 +197,13 @@ def test_others_may_use_the_time_in_which_a_preferred_candidate_waits():
     assert "others ran" in workloads.disturbance(waiting, False)
 
 
+def test_a_gain_is_what_bursts_save():
+    def workload(name, cost):
+        return {"name": name, "candidates": {"enchufe": {"cpu_ns": {"median": cost}}}}
+    results = {"workloads": [workload("udp-64-1", 3000), workload("udp-64-gso", 150)]}
+    assert list(figures.gains(results)) == [("udp-64-gso", "enchufe", 20)]
+
+
 def test_workloads_have_names_of_their_own():
     names = [each.name for each in workloads.WORKLOADS]
     assert len(names) == len(set(names))
