@@ -13,6 +13,9 @@ __attribute__((constructor)) static void load_child_constructor(void)
         sleep(120); /* the test ends it long before */
         _exit(0);
     }
+    /* Until then it is in our process group, and ends with it. */
+    for (int i = 0; i < 5000 && pid > 0 && getsid(pid) != pid; i++)
+        usleep(1000);
     FILE *children = fopen("children", "a");
     if (children != NULL && pid > 0)
         fprintf(children, "%d\n", (int)pid);
