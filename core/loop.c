@@ -55,7 +55,7 @@ static void set_clock(struct loop_inner *in, uint64_t deadline)
 
 /* The timerfd is absolute and never set later than it stands: moving a deadline back costs one early
  * wake-up at most, and no system call for each move. */
-static void arm(struct loop *loop)
+static inline void arm(struct loop *loop)
 {
     struct loop_inner *in = loop->inner;
     uint64_t next = timers_next(&loop->timers);
@@ -135,10 +135,8 @@ int loop_post(struct loop *loop, struct loop_message *message)
     return closed ? -ESHUTDOWN : 0;
 }
 
-int loop_watch(struct loop *loop, struct loop_source *source, uint32_t events)
+int loop_watch_other(struct loop *loop, struct loop_source *source, uint32_t events)
 {
-    if (events == source->events)
-        return 0;
     struct epoll_event event = { .events = events, .data.ptr = source };
     int operation = events == 0           ? EPOLL_CTL_DEL
                     : source->events == 0 ? EPOLL_CTL_ADD
