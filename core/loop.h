@@ -50,6 +50,7 @@ struct loop {
     uint64_t now; /* of loop_now() */
     bool ticking; /* now is at most LOOP_TICK_MS old */
     bool stopping;
+    unsigned turns; /* counts, and may wrap */
     /* Memory for whoever is in a callback: what was received (with room for a NUL behind it), and
      * output on its way. */
     unsigned char *input;
