@@ -1,9 +1,8 @@
 /* Finding how many tasks a user has, and setting a limit from there.
  *
  * The kernel counts by user, not by process, and tells the count to nobody; but it compares it with the
- * limit at each clone. So limits are tried, in about 100 us, until the smallest one is found that lets a
- * process be started. Others' tasks may come and go meanwhile: what is found was true at some moment of
- * the search. */
+ * limit at each clone. So larger and larger limits are tried until one lets a process be started, in
+ * about 100 us. */
 #include "tasks.h"
 #include <errno.h>
 #include <stdbool.h>
@@ -30,25 +29,18 @@ static bool suffices(struct rlimit limit, uint64_t tasks)
     return true;
 }
 
-/* Returns how many there are, or `most` where that is not enough for one more. */
+/* Returns how many there are, or up to a quarter more; `most` where there is no room. From below, since a try
+ * that succeeds has to wait for the child, behind all that want to run: so there is only one of these. */
 static uint64_t count(struct rlimit limit, uint64_t most)
 {
-    uint64_t few = 0, enough = 1;
+    uint64_t tasks = 1;
 
-    while (!suffices(limit, enough)) {
-        if (enough == most)
-            return most;
-        few = enough;
-        enough = enough < most / 2 ? 2 * enough : most;
+    while (!suffices(limit, tasks) && tasks < most) {
+        tasks += tasks / 4 + 1;
+        if (tasks > most)
+            tasks = most;
     }
-    while (enough - few > 1) {
-        uint64_t middle = few + (enough - few) / 2;
-        if (suffices(limit, middle))
-            enough = middle;
-        else
-            few = middle;
-    }
-    return few;
+    return tasks;
 }
 
 int tasks_limit(uint64_t more)

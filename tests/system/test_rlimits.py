@@ -23,21 +23,31 @@ def answers_quickly(client, times=20):
         assert time.monotonic() - start < QUICK
 
 
+modes = pytest.mark.parametrize("sandbox", ["yes", "strict"])
+
+
+def ask_beside(trespasser, request, client):
+    """The number that the plugin answers, while the client of another worker has its own."""
+    trespasser.client.send(request)
+    answers_quickly(client)
+    return int(trespasser.client.receive_line())
+
+
+@modes
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's shadow is larger than any limit")
-def test_memory_is_limited(whole_sandbox):
-    with Server("[server]\nthreads = 2\n" + service("trespass", max_memory="64m", isolate="yes") +
-                service("echo")) as server:
+def test_memory_is_limited_and_others_answer(whole_sandbox, sandbox):
+    with Server("[server]\nthreads = 2\n" + service("echo") +
+                service("trespass", max_memory="64m", isolate="yes", sandbox=sandbox)) as server:
         with Trespasser(server) as trespasser, server.connect("echo") as client:
-            assert 16 <= int(trespasser.ask("eat")) < 64
-            assert client.ask(b"hola", 4) == b"hola"
-            assert 16 <= int(trespasser.ask("eat")) < 64
+            assert 16 <= ask_beside(trespasser, b"eat\n", client) < 64
+            assert 16 <= ask_beside(trespasser, b"eat\n", client) < 64
 
 
-def test_descriptors_are_limited(whole_sandbox):
-    with Server(service("trespass", max_files=200, isolate="yes") + service("echo")) as server:
+@modes
+def test_descriptors_are_limited_and_others_answer(whole_sandbox, sandbox):
+    with Server(service("trespass", max_files=200, isolate="yes", sandbox=sandbox) + service("echo")) as server:
         with Trespasser(server) as trespasser, server.connect("echo") as client:
-            assert int(trespasser.ask("descriptors")) < 200
-            assert client.ask(b"hola", 4) == b"hola"
+            assert ask_beside(trespasser, b"descriptors\n", client) < 200
             assert trespasser.ask("thread") == "done"
 
 
