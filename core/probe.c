@@ -156,7 +156,10 @@ static void probe_from(int fd, const struct config *config, struct plugin_file *
         _exit(1);
     size_t count = plan(config, first, services);
     error[0] = '\0'; /* no file */
-    if (sandbox_enter(config, services, count, 1, identity, error + 1) != 0) {
+    const struct rlimits_setup limits = {
+        .config = config, .services = services, .service_count = count, .loops = 1
+    };
+    if (sandbox_enter(&limits, identity, error + 1) != 0) {
         say(fd, 'e', 0, error, strlen(error + 1) + 1);
         return;
     }
@@ -429,9 +432,10 @@ int probe_describe(const struct plugin_file *file, bool options, char error[PLUG
     int err = spawn(&child);
     if (err == 0) {
         const struct config nothing = { .file = NULL };
+        const struct rlimits_setup limits = { .config = &nothing, .loops = 1 };
         struct identity identity;
         privileges_default(&identity);
-        if (sandbox_enter(&nothing, NULL, 0, 1, &identity, error) == 0)
+        if (sandbox_enter(&limits, &identity, error) == 0)
             describe(child.fd, file, options);
         else
             say(child.fd, 'e', 0, error, strlen(error));

@@ -74,6 +74,7 @@ struct worker_setup supervisor_setup(struct generation *generation, const struct
         .services = group->services,
         .service_count = group->service_count,
         .loops = group->loops,
+        .tasks = generation->tasks,
         .pins = generation->pinned ? &generation->cpus : NULL,
         .sockets = &generation->sockets,
         .files = generation->files,
@@ -415,11 +416,23 @@ static void worker_ended(struct post *post, int status)
     after_failure(post, post->last_crash);
 }
 
+/* What a plugin forked goes with its worker: before the worker is reaped, since until then nobody else can
+ * have its number. */
+static bool reap(const struct post *post, int *status)
+{
+    siginfo_t info = { .si_pid = 0 };
+
+    if (waitid(P_PID, (id_t)post->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+        return false;
+    kill(-post->pid, SIGKILL);
+    return waitpid(post->pid, status, 0) == post->pid;
+}
+
 void supervisor_reap(struct supervisor *supervisor)
 {
     for (struct post *post = supervisor->posts; post != NULL; post = post->next) {
         int status;
-        if (post->pid != 0 && waitpid(post->pid, &status, WNOHANG) == post->pid)
+        if (post->pid != 0 && reap(post, &status))
             worker_ended(post, status);
     }
 }

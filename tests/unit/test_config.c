@@ -383,7 +383,7 @@ static void the_keys_of_a_service_are_known_by_name(void **state)
     assert_string_equal(keys[1], "listen");
     while (keys[count])
         count++;
-    assert_int_equal(count, 26);
+    assert_int_equal(count, 27);
     assert_string_equal(keys[count - 1], "deny");
     assert_ptr_equal(config_service_keys(), keys);
 }
