@@ -2,6 +2,7 @@
 #include "container.h"
 #include "datagram_batch.h"
 #include <errno.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -20,7 +21,7 @@ struct datagram_batch *datagram_batch_create(struct loop *loop, const struct soc
     reflection_init(&batch->reflection, sockets);
     batch->task.run = datagram_flush_task;
     batch->arena = malloc(ARENA);
-    batch->input = mmap(NULL, (size_t)BATCH * SLOT, PROT_READ | PROT_WRITE,
+    batch->input = mmap(NULL, (size_t)BATCH * STRIDE, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (batch->arena == NULL || batch->input == MAP_FAILED) {
         datagram_batch_free(batch);
@@ -28,11 +29,12 @@ struct datagram_batch *datagram_batch_create(struct loop *loop, const struct soc
     }
     for (unsigned i = 0; i < BATCH; i++) {
         batch->in[i].part =
-            (struct iovec){ .iov_base = batch->input + (size_t)i * SLOT, .iov_len = SLOT };
+            (struct iovec){ .iov_base = batch->input + (size_t)i * STRIDE, .iov_len = SLOT };
         batch->in_headers[i].msg_hdr = (struct msghdr){ .msg_name = &batch->in[i].address,
                                                         .msg_iov = &batch->in[i].part,
                                                         .msg_iovlen = 1,
                                                         .msg_control = &batch->in[i].control };
+        batch->out_headers[i].msg_hdr.msg_control = &batch->controls[i];
     }
     datagram_make_ready(batch, BATCH);
     return batch;
@@ -44,7 +46,7 @@ void datagram_batch_free(struct datagram_batch *batch)
         return;
     free(batch->arena);
     if (batch->input != MAP_FAILED && batch->input != NULL)
-        munmap(batch->input, (size_t)BATCH * SLOT);
+        munmap(batch->input, (size_t)BATCH * STRIDE);
     free(batch);
 }
 
@@ -76,14 +78,23 @@ static void ready(struct loop_source *source, uint32_t events)
     datagram_handle_batch(CONTAINER_OF(source, struct datagram_socket, source));
 }
 
-int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
-                   struct datagram_batch *batch, int fd, uint32_t number, bool broadcast,
-                   const _Atomic unsigned char *gone)
+/* An earlier generation may have switched it on. */
+static bool has_bursts(int fd)
 {
-    struct sockaddr_storage bound;
-    socklen_t len = sizeof bound;
+    int on = 0;
+    socklen_t len = sizeof on;
 
-    if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0)
+    return getsockopt(fd, SOL_UDP, UDP_GRO, &on, &len) == 0 && on;
+}
+
+int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
+                   struct datagram_batch *batch, int fd, uint32_t number,
+                   const struct bound_endpoint *bound, const _Atomic unsigned char *gone)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+
+    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
         return -errno;
     *socket = (struct datagram_socket){
         .source = { .fd = fd, .ready = ready },
@@ -92,12 +103,16 @@ int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
         .next = at->udp,
         .endpoint = number,
         .gone = gone,
-        .as_ipv6 = bound.ss_family == AF_INET6,
+        .as_ipv6 = address.ss_family == AF_INET6,
         .trusted = at->service->config->limits.trust_source_ports,
     };
-    address_from_sockaddr(&socket->bound, (struct sockaddr *)&bound);
+    address_from_sockaddr(&socket->bound, (struct sockaddr *)&address);
     socket->wildcard = is_unspecified(&socket->bound);
-    socket->to_group = !socket->wildcard && (!reflection_is_host(&socket->bound) || broadcast);
+    socket->to_group =
+        !socket->wildcard && (!reflection_is_host(&socket->bound) || bound->broadcast);
+    socket->bursts = has_bursts(fd);
+    if (bound->listener->foreign)
+        socket->runs = DATAGRAM_RUNS; /* whoever has it after us may not know bursts */
     if (!set_options(socket, fd))
         return -errno;
     at->udp = socket;
@@ -108,7 +123,7 @@ void datagram_drain(struct datagram_socket *socket)
 {
     bool gone = *socket->gone;
 
-    for (int i = 0; gone && i < DRAIN_BATCHES && datagram_handle_batch(socket) == BATCH; i++)
+    for (int i = 0; gone && i < DRAIN_BATCHES && datagram_handle_batch(socket); i++)
         continue;
     loop_watch(socket->at->loop, &socket->source, 0);
 }

@@ -1,7 +1,7 @@
 /* Memory of one loop for datagrams: a batch that came in, and one that goes out. For the files datagram*.c.
  *
- * A reply that is (a part of) the datagram itself is sent from where it was received; any other is
- * copied into the batch's arena. Both end with the batch. */
+ * A burst is several datagrams that the system moves as one piece: of one sender, all of one size but the last,
+ * which may be shorter. What comes so (UDP_GRO) is cut for the plugin; its answers leave so (UDP_SEGMENT). */
 #ifndef DATAGRAM_BATCH_H
 #define DATAGRAM_BATCH_H
 
@@ -10,49 +10,81 @@
 
 #define BATCH 64
 #define DATAGRAM_MAX 65507
+
+/* Room for one that comes, and from one such room to the next: an odd number of pages and some cache lines, because
+ * the first bytes of all would share one set of the processor's caches otherwise. */
 #define SLOT 65536
+#define STRIDE (17 * 4096 + 19 * 64)
+
 #define ARENA (4 * (size_t)SLOT)
+
+/* So many batches that look like bursts make a socket that is worth UDP_GRO. */
+#define DATAGRAM_RUNS 16
 
 /* In enchufe_route.flags: what came was sent to multicast or broadcast, and is not answered from there. */
 #define ROUTE_OF_GROUP 1u
 
-/* Room for both: a socket of both families tells both of IPv4. */
+/* Room for all: a socket of both families tells both addresses of IPv4, and any may tell of a burst. */
 union control {
     struct cmsghdr align;
-    unsigned char
-        room[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
+    unsigned char room[CMSG_SPACE(sizeof(struct in6_pktinfo)) +
+                       CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(sizeof(int))];
 };
 
-struct message {
+struct incoming {
     struct iovec part;
     struct sockaddr_storage address;
     union control control;
 };
 
+/* One message to send: a datagram, or a burst. */
+struct outgoing {
+    uint32_t count; /* of datagrams */
+    uint32_t size;  /* of each but the last */
+};
+
+/* What was queued last, and what may join it. */
+struct tail {
+    uint32_t room; /* how long another may be that joins; 0: none may */
+    uint32_t len;  /* of all that joined so far */
+    struct outgoing *out;
+    struct msghdr *header;
+    enchufe_address local; /* of a wildcard socket: where it leaves from */
+};
+
 struct datagram_batch {
     struct loop *loop;
-    struct reflection reflection;
-    struct mmsghdr in_headers[BATCH], out_headers[BATCH];
-    struct message in[BATCH], out[BATCH];
-    unsigned char *input; /* BATCH slots; the system gives memory to those that are used */
-    unsigned char *arena;
-    size_t arena_used;
-    unsigned out_count;
+    struct datagram_socket *in_socket;  /* whose datagrams are handled now */
     struct datagram_socket *out_socket; /* whose the queued ones are */
-    struct datagram_socket *in_socket;  /* whose datagram is handled now */
-    uint64_t budget;                    /* bytes that may be sent because of the datagram that is
-                                           handled (amplification.h); none between datagrams */
-    uint64_t arrived;      /* when this batch was received, by clock_ms(); 0: nobody asked yet */
+    uint64_t budget;  /* bytes that may be sent because of the datagram that is handled
+                                  (amplification.h); none between datagrams */
+    uint64_t arrived; /* when this batch was received, by clock_ms(); 0: nobody asked yet */
+    enchufe_datagram datagram;      /* that is handled now, */
+    struct msghdr *in_header;       /* and what it was received by */
+    unsigned out_count, part_count; /* what is queued: messages, and their pieces of memory */
+    struct tail tail;
+    unsigned char *input; /* BATCH slots; the system gives memory to those that are used */
+    unsigned char *arena; /* for what is not sent from where it was received */
+    size_t arena_used;
     struct loop_task task; /* flushes what was sent outside of a batch */
+    struct mmsghdr in_headers[BATCH], out_headers[BATCH];
+    struct iovec parts[BATCH]; /* of out_headers, one after the other */
+    struct outgoing out[BATCH];
+    union control controls[BATCH]; /* of out_headers */
+    struct sockaddr_storage
+        names[BATCH]; /* where they are not those of datagrams that are answered */
+    struct incoming in[BATCH];
+    struct reflection reflection;
 };
 
 /* Sends what is queued: datagram_out.c. The second is the batch's task. */
 void datagram_flush(struct datagram_batch *batch);
 void datagram_flush_task(struct loop_task *task);
 
-/* Receives a batch and handles it: datagram_in.c. Returns how many datagrams there were; fewer than BATCH:
- * the queue is empty. The second sets up the first `count` messages for receiving. */
-int datagram_handle_batch(struct datagram_socket *socket);
+/* Receives a batch and handles it: datagram_in.c. Returns whether there may be more. */
+bool datagram_handle_batch(struct datagram_socket *socket);
+
+/* Sets up the first `count` messages for receiving. */
 void datagram_make_ready(struct datagram_batch *batch, unsigned count);
 
 #endif
