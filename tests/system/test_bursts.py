@@ -81,6 +81,12 @@ def test_answers_of_one_size_leave_in_one_piece():
             data, control, _, _ = client.recvmsg(1 << 17, 100)
             assert data == b"".join(sent)
             assert control == [(socket.IPPROTO_UDP, UDP_GRO, struct.pack("=i", size))]
+        # 64 is what every system takes.
+        with Stopped(server.worker()):
+            for first in range(0, 90, 30):
+                send_burst(client, numbered(first, 30, 100))
+        texts = numbered(0, 90, 100)
+        assert receive(client, 2) == [b"".join(texts[:64]), b"".join(texts[64:])]
 
 
 def test_answers_to_single_datagrams_of_several_clients_stay_theirs():
