@@ -28,13 +28,13 @@ struct datagram_batch *datagram_batch_create(struct loop *loop, const struct soc
         return NULL;
     }
     for (unsigned i = 0; i < BATCH; i++) {
-        batch->in[i].part =
+        batch->in_parts[i] =
             (struct iovec){ .iov_base = batch->input + (size_t)i * STRIDE, .iov_len = SLOT };
-        batch->in_headers[i].msg_hdr = (struct msghdr){ .msg_name = &batch->in[i].address,
-                                                        .msg_iov = &batch->in[i].part,
+        batch->in_headers[i].msg_hdr = (struct msghdr){ .msg_name = &batch->in_names[i],
+                                                        .msg_iov = &batch->in_parts[i],
                                                         .msg_iovlen = 1,
-                                                        .msg_control = &batch->in[i].control };
-        batch->out_headers[i].msg_hdr.msg_control = &batch->controls[i];
+                                                        .msg_control = &batch->in_controls[i] };
+        batch->out_headers[i].msg_hdr.msg_control = &batch->out_controls[i];
     }
     datagram_make_ready(batch, BATCH);
     return batch;

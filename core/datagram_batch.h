@@ -31,10 +31,11 @@ union control {
                        CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(sizeof(int))];
 };
 
-struct incoming {
-    struct iovec part;
-    struct sockaddr_storage address;
-    union control control;
+/* No longer than a socket's can be, so that two share a cache line. */
+union name {
+    struct sockaddr any;
+    struct sockaddr_in6 ipv6;
+    uint64_t align[4];
 };
 
 /* One message to send: a datagram, or a burst. */
@@ -59,21 +60,23 @@ struct datagram_batch {
     uint64_t budget;  /* bytes that may be sent because of the datagram that is handled
                                   (amplification.h); none between datagrams */
     uint64_t arrived; /* when this batch was received, by clock_ms(); 0: nobody asked yet */
-    enchufe_datagram datagram;      /* that is handled now, */
-    struct msghdr *in_header;       /* and what it was received by */
-    unsigned out_count, part_count; /* what is queued: messages, and their pieces of memory */
+    enchufe_datagram datagram; /* that is handled now, */
+    struct msghdr *in_header;  /* and what it was received by */
+    /* What is queued: messages, and their pieces of memory. */
+    unsigned out_count, part_count;
     struct tail tail;
     unsigned char *input; /* BATCH slots; the system gives memory to those that are used */
     unsigned char *arena; /* for what is not sent from where it was received */
     size_t arena_used;
     struct loop_task task; /* flushes what was sent outside of a batch */
     struct mmsghdr in_headers[BATCH], out_headers[BATCH];
-    struct iovec parts[BATCH]; /* of out_headers, one after the other */
+    struct iovec in_parts[BATCH];
+    union name in_names[BATCH];
+    union control in_controls[BATCH];
+    struct iovec out_parts[BATCH]; /* of out_headers, one after the other */
     struct outgoing out[BATCH];
-    union control controls[BATCH]; /* of out_headers */
-    struct sockaddr_storage
-        names[BATCH]; /* where they are not those of datagrams that are answered */
-    struct incoming in[BATCH];
+    union control out_controls[BATCH];
+    struct sockaddr_storage out_names[BATCH]; /* of what answers nothing that is handled */
     struct reflection reflection;
 };
 

@@ -129,12 +129,12 @@ static inline unsigned deliver(struct datagram_socket *socket, unsigned index)
 {
     struct datagram_batch *batch = socket->batch;
     struct mmsghdr *message = &batch->in_headers[index];
-    struct incoming *in = &batch->in[index];
+    const unsigned char *data = batch->in_parts[index].iov_base;
     enchufe_route *route = &batch->datagram.route;
     size_t size = 0;
 
     batch->in_header = &message->msg_hdr;
-    address_from_sockaddr(&route->peer, (const struct sockaddr *)&in->address);
+    address_from_sockaddr(&route->peer, &batch->in_names[index].any);
     if (socket->wildcard) {
         route->local = socket->bound;
         route->flags = 0;
@@ -142,8 +142,8 @@ static inline unsigned deliver(struct datagram_socket *socket, unsigned index)
     if (message->msg_hdr.msg_controllen != 0)
         size = read_control(socket, &message->msg_hdr, route);
     if (size != 0 && size < message->msg_len)
-        return handle_burst(socket, in->part.iov_base, message->msg_len, size);
-    handle(socket, in->part.iov_base, message->msg_len);
+        return handle_burst(socket, data, message->msg_len, size);
+    handle(socket, data, message->msg_len);
     return 1;
 }
 
@@ -154,8 +154,8 @@ void datagram_make_ready(struct datagram_batch *batch, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         struct msghdr *header = &batch->in_headers[i].msg_hdr;
-        header->msg_namelen = sizeof batch->in[i].address;
-        header->msg_controllen = sizeof batch->in[i].control;
+        header->msg_namelen = sizeof batch->in_names[i];
+        header->msg_controllen = sizeof batch->in_controls[i];
     }
 }
 
@@ -171,7 +171,7 @@ static void watch_for_bursts(struct datagram_socket *socket)
         const struct mmsghdr *other = first + i;
         if (other->msg_len != first->msg_len ||
             other->msg_hdr.msg_namelen != first->msg_hdr.msg_namelen ||
-            memcmp(&batch->in[i].address, &batch->in[0].address, first->msg_hdr.msg_namelen) != 0)
+            memcmp(&batch->in_names[i], &batch->in_names[0], first->msg_hdr.msg_namelen) != 0)
             return;
     }
     if (++socket->runs == DATAGRAM_RUNS)

@@ -163,7 +163,7 @@ static inline bool join(struct datagram_batch *batch, const void *name,
                         const enchufe_address *local, void *data, size_t len)
 {
     struct tail *tail = &batch->tail;
-    struct iovec *part = &batch->parts[batch->part_count];
+    struct iovec *part = &batch->out_parts[batch->part_count];
 
     if (len > tail->room || len == 0 || tail->len + len > DATAGRAM_MAX ||
         !same_name(tail->header->msg_name, name) ||
@@ -188,7 +188,7 @@ static inline void append(struct datagram_batch *batch, struct datagram_socket *
 {
     struct msghdr *header = &batch->out_headers[batch->out_count].msg_hdr;
     struct outgoing *out = &batch->out[batch->out_count];
-    struct iovec *part = &batch->parts[batch->part_count];
+    struct iovec *part = &batch->out_parts[batch->part_count];
 
     batch->out_count++;
     batch->part_count++;
@@ -231,7 +231,7 @@ __attribute__((noinline)) static void queue_far(struct datagram_socket *socket,
 {
     static const enchufe_address any = { .family = ENCHUFE_FAMILY_NONE };
     struct datagram_batch *batch = socket->batch;
-    struct sockaddr_storage *name = &batch->names[batch->out_count];
+    struct sockaddr_storage *name = &batch->out_names[batch->out_count];
     socklen_t name_len = address_to_sockaddr(&route->peer, socket->as_ipv6, name);
     const enchufe_address *local =
         socket->wildcard && (route->flags & ROUTE_OF_GROUP) == 0 ? &route->local : &any;

@@ -4,12 +4,17 @@
 
 void reflection_init(struct reflection *reflection, const struct sockets *sockets)
 {
-    *reflection = (struct reflection){ .sockets = sockets };
+    *reflection = (struct reflection){ .sockets = sockets, .lowest = UINT16_MAX };
     for (size_t i = 0; i < sockets->count; i++) {
         const struct endpoint *endpoint = &sockets->items[i].listener->endpoint;
-        if (endpoint->kind == ENCHUFE_UDP)
-            reflection->ports[endpoint->address.port / 8] |=
-                (unsigned char)(1u << endpoint->address.port % 8);
+        uint16_t port = endpoint->address.port;
+        if (endpoint->kind != ENCHUFE_UDP)
+            continue;
+        reflection->ports[port / 8] |= (unsigned char)(1u << port % 8);
+        if (port < reflection->lowest)
+            reflection->lowest = port;
+        if (port > reflection->highest)
+            reflection->highest = port;
     }
 }
 

@@ -10,6 +10,8 @@
 /* The server's own UDP endpoints. */
 struct reflection {
     const struct sockets *sockets;
+    uint16_t lowest,
+        highest; /* of their ports: most clients' are outside, which needs no look at the bits */
     unsigned char ports[65536 / 8]; /* a bit for each port of theirs */
 };
 
@@ -46,7 +48,8 @@ static inline bool reflection_suspects(const struct reflection *reflection,
 {
     unsigned port = route->peer.port;
 
-    return port < 1024 || ((reflection->ports[port / 8] & 1u << port % 8) != 0 &&
+    return port < 1024 || (port >= reflection->lowest && port <= reflection->highest &&
+                           (reflection->ports[port / 8] & 1u << port % 8) != 0 &&
                            reflection_is_own(reflection, route));
 }
 
