@@ -2,17 +2,19 @@
 #include "reflection.h"
 #include <string.h>
 
-/* Services, echo and chargen among them, have ports below; clients get theirs from the system, above. */
-#define FIRST_CLIENT_PORT 1024
-
 void reflection_init(struct reflection *reflection, const struct sockets *sockets)
 {
-    *reflection = (struct reflection){ .sockets = sockets };
+    *reflection = (struct reflection){ .sockets = sockets, .lowest = UINT16_MAX };
     for (size_t i = 0; i < sockets->count; i++) {
         const struct endpoint *endpoint = &sockets->items[i].listener->endpoint;
-        if (endpoint->kind == ENCHUFE_UDP)
-            reflection->ports[endpoint->address.port / 8] |=
-                (unsigned char)(1u << endpoint->address.port % 8);
+        uint16_t port = endpoint->address.port;
+        if (endpoint->kind != ENCHUFE_UDP)
+            continue;
+        reflection->ports[port / 8] |= (unsigned char)(1u << port % 8);
+        if (port < reflection->lowest)
+            reflection->lowest = port;
+        if (port > reflection->highest)
+            reflection->highest = port;
     }
 }
 
@@ -37,7 +39,7 @@ static bool is_wildcard(const struct endpoint *endpoint)
 }
 
 /* A peer elsewhere may use the same port as we do; only one at our own addresses is us. */
-static bool is_own(const struct reflection *reflection, const enchufe_route *route)
+bool reflection_is_own(const struct reflection *reflection, const enchufe_route *route)
 {
     for (size_t i = 0; i < reflection->sockets->count; i++) {
         const struct endpoint *endpoint = &reflection->sockets->items[i].listener->endpoint;
@@ -60,13 +62,4 @@ bool reflection_is_odd_host(const enchufe_address *address)
         return ip[0] != 0xff && memcmp(ip, unspecified, 16) != 0;
     return (ip[0] & 0xf0) != 0xe0 && memcmp(ip, everybody, 4) != 0 &&
            memcmp(ip, unspecified, 4) != 0;
-}
-
-bool reflection_suspects(const struct reflection *reflection, const enchufe_route *route)
-{
-    unsigned port = route->peer.port;
-
-    if (port < FIRST_CLIENT_PORT)
-        return true;
-    return (reflection->ports[port / 8] & 1u << port % 8) != 0 && is_own(reflection, route);
 }
