@@ -24,8 +24,10 @@ static inline bool reflection_is_host(const enchufe_address *address);
 bool reflection_is_odd_host(const enchufe_address *address);
 
 /* Whether the peer of a route is likely a service itself: a source port below 1024, or an endpoint of this
- * server. */
-bool reflection_suspects(const struct reflection *reflection, const enchufe_route *route);
+ * server. fd is a UDP socket of the peer's family, or an IPv6 one of both (as_ipv6), that the system can be
+ * asked with; only where the port is one of ours. */
+bool reflection_suspects(const struct reflection *reflection, const enchufe_route *route, int fd,
+                         bool as_ipv6);
 
 /* Asked for every datagram, so the first byte decides where it can. */
 static inline bool reflection_is_host(const enchufe_address *address)
