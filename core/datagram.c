@@ -18,6 +18,7 @@
 #define DATAGRAM_MAX 65507
 #define SLOT 65536
 #define ARENA (4 * (size_t)SLOT)
+#define BATCH_MEMORY ((size_t)BATCH * SLOT + ARENA)
 
 /* Batches that a leaving worker still handles, so that a flood cannot keep it. */
 #define DRAIN_BATCHES 4096
@@ -44,7 +45,7 @@ struct datagram_batch {
     struct mmsghdr in_headers[BATCH], out_headers[BATCH];
     struct message in[BATCH], out[BATCH];
     unsigned char *input; /* BATCH slots; the system gives memory to those that are used */
-    unsigned char *arena;
+    unsigned char *arena; /* behind it */
     size_t arena_used;
     unsigned out_count;
     struct datagram_socket *out_socket; /* whose the queued ones are */
@@ -358,13 +359,14 @@ struct datagram_batch *datagram_batch_create(struct loop *loop, const struct soc
     batch->loop = loop;
     reflection_init(&batch->reflection, sockets);
     batch->task.run = flush_task;
-    batch->arena = malloc(ARENA);
-    batch->input = mmap(NULL, (size_t)BATCH * SLOT, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (batch->arena == NULL || batch->input == MAP_FAILED) {
-        datagram_batch_free(batch);
+    /* Shared (with nobody), so that it does not count as the services' max_memory. */
+    batch->input = mmap(NULL, BATCH_MEMORY, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (batch->input == MAP_FAILED) {
+        free(batch);
         return NULL;
     }
+    batch->arena = batch->input + (size_t)BATCH * SLOT;
     for (unsigned i = 0; i < BATCH; i++) {
         batch->in[i].part =
             (struct iovec){ .iov_base = batch->input + (size_t)i * SLOT, .iov_len = SLOT };
@@ -381,9 +383,7 @@ void datagram_batch_free(struct datagram_batch *batch)
 {
     if (batch == NULL)
         return;
-    free(batch->arena);
-    if (batch->input != MAP_FAILED && batch->input != NULL)
-        munmap(batch->input, (size_t)BATCH * SLOT);
+    munmap(batch->input, BATCH_MEMORY);
     free(batch);
 }
 

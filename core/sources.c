@@ -63,8 +63,9 @@ struct sources *sources_create(const struct source_limits *limits, size_t count)
         free(sources);
         return NULL;
     }
+    /* Shared (with nobody), so that it does not count as the services' max_memory. */
     sources->sets = mmap(NULL, sources->set_count * sizeof *sources->sets, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                         MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sources->sets == MAP_FAILED) {
         free(sources);
         return NULL;
