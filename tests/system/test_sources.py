@@ -232,6 +232,28 @@ def test_streams_and_datagrams_of_one_section_are_counted_apart():
         assert server.ask_from() and server.ask_from() and server.ask_from() is None
 
 
+def test_who_is_refused_keeps_the_rate_for_when_there_is_room():
+    config = service("echo", max_connections=1, rate_per_source="3/h")
+    with Asked(config) as server:
+        holder = server.ask_from("127.0.0.2")
+        for _ in range(10):
+            assert server.ask_from() is None
+        wait_for_ended(server, "limit", 10)
+        holder.socket.close()
+        wait_until(lambda: server.service_status("echo")["now"] == 0, "there is room")
+        assert server.ask_from()
+        assert ended(server, "source-rate") == 0
+
+
+def test_what_the_server_keeps_of_sources_and_loops_is_not_the_services_memory():
+    """Tables for connections and datagrams of 20 services, and buffers of 32 loops, are far more than 16 MiB."""
+    config = "[server]\nthreads = 32\n[defaults]\nrate_per_source = 100/s\nmax_memory = 16m\n"
+    listen = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
+    with Server(config + "".join(service(f"s{i}", "echo", listen, threads=1) for i in range(20))) as server:
+        with server.connect("s19") as client:
+            assert client.ask(b"x", 1) == b"x"
+
+
 # -- allow and deny
 
 
