@@ -8,6 +8,8 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 
+#define BATCH_MEMORY ((size_t)BATCH * STRIDE + ARENA)
+
 /* Batches that a leaving worker still handles, so that a flood cannot keep it. */
 #define DRAIN_BATCHES 4096
 
@@ -20,13 +22,14 @@ struct datagram_batch *datagram_batch_create(struct loop *loop, const struct soc
     batch->loop = loop;
     reflection_init(&batch->reflection, sockets);
     batch->task.run = datagram_flush_task;
-    batch->arena = malloc(ARENA);
-    batch->input = mmap(NULL, (size_t)BATCH * STRIDE, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (batch->arena == NULL || batch->input == MAP_FAILED) {
-        datagram_batch_free(batch);
+    /* Shared (with nobody), so that it does not count as the services' max_memory. */
+    batch->input = mmap(NULL, BATCH_MEMORY, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (batch->input == MAP_FAILED) {
+        free(batch);
         return NULL;
     }
+    batch->arena = batch->input + (size_t)BATCH * STRIDE;
     for (unsigned i = 0; i < BATCH; i++) {
         batch->in_parts[i] =
             (struct iovec){ .iov_base = batch->input + (size_t)i * STRIDE, .iov_len = SLOT };
@@ -44,9 +47,7 @@ void datagram_batch_free(struct datagram_batch *batch)
 {
     if (batch == NULL)
         return;
-    free(batch->arena);
-    if (batch->input != MAP_FAILED && batch->input != NULL)
-        munmap(batch->input, (size_t)BATCH * STRIDE);
+    munmap(batch->input, BATCH_MEMORY);
     free(batch);
 }
 

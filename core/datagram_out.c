@@ -284,7 +284,7 @@ static inline enum refusal find_refusal(const struct datagram_socket *socket,
     if (!socket->trusted) {
         if ((route->flags & ROUTE_OF_GROUP) != 0 || !reflection_is_host(&route->peer))
             return REFUSAL_GROUP;
-        if (reflection_suspects(&batch->reflection, route))
+        if (reflection_suspects(&batch->reflection, route, socket->source.fd, socket->as_ipv6))
             return REFUSAL_SERVICE;
     }
     if (socket->at->service->max_reply_ratio != ENCHUFE_RATIO_UNLIMITED &&
