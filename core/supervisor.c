@@ -34,6 +34,7 @@ struct post {
     uint64_t sent_before; /* what its services had sent when it was started */
     unsigned restarts;
     bool prepared, ready;
+    bool settled;     /* dies again and again: nobody waits until it is ready */
     bool deaf;        /* leaves, and accepts no more */
     bool told;        /* why it fails is in last_crash already */
     int blamed;       /* then: the service that kept it from starting, or -1 */
@@ -251,6 +252,7 @@ static void after_failure(struct post *post, const char *text)
     }
     uint64_t delay =
         backoff_next(&post->backoff, now - post->started_at, sent(post) != post->sent_before);
+    post->settled = post->settled || delay != 0;
     if (delay != 0)
         log_event(ENCHUFE_LOG_INFO, "worker starts again", LOG_STR("worker", post_name(post)),
                   LOG_DURATION("in", delay));
@@ -301,7 +303,7 @@ static void check(struct loop_task *task)
 
     for (const struct post *post = supervisor->posts; post != NULL; post = post->next) {
         prepared = prepared && post->prepared;
-        ready = ready && post->ready;
+        ready = ready && (post->ready || post->settled);
         deaf = deaf && (post->deaf || post->pid == 0);
         alive = alive || post->pid != 0;
     }

@@ -11,7 +11,7 @@ struct supervisor;
 /* What the owner is told, each with context. */
 struct supervisor_events {
     void (*prepared)(void *context); /* every worker waits to accept; once */
-    void (*ready)(void *context);    /* every worker accepts; once */
+    void (*ready)(void *context);    /* every worker accepts, or has died over it twice; once */
     void (*failed)(void *context,
                    const char *text); /* a worker did not come up before that; once */
     void (*deaf)(void *context);      /* after leaving: no worker accepts any more; once */
