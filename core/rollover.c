@@ -349,6 +349,15 @@ static void end_reloads(struct rollover *rollover, const char *text)
         end_era(rollover, &rollover->next);
 }
 
+/* The file may have said `none` when it came up; the server's end is bounded by what it says now. */
+static void hurry_draining(struct rollover *rollover)
+{
+    uint64_t limit = rollover->serving->generation.config->server.drain_timeout;
+
+    if (rollover->draining != NULL && limit != 0)
+        supervisor_hurry(rollover->draining->supervisor, clock_ms() + limit);
+}
+
 void rollover_leave(struct rollover *rollover, bool at_once)
 {
     end_reloads(rollover, "the server is leaving\n");
@@ -362,6 +371,8 @@ void rollover_leave(struct rollover *rollover, bool at_once)
         if (all[i] != rollover->draining || at_once)
             supervisor_leave(all[i]->supervisor, at_once || all[i] == rollover->next);
     }
+    if (!at_once)
+        hurry_draining(rollover);
 }
 
 bool rollover_is_reloading(const struct rollover *rollover)

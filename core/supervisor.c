@@ -53,6 +53,7 @@ struct supervisor {
     bool was_deaf;
     uint64_t deadline;
     struct timer kill;
+    struct timer hurry;     /* the deadline, where it is not the workers' own */
     struct loop_task check; /* whether all are prepared, ready or gone */
     struct post *posts, **last_post;
 };
@@ -466,6 +467,19 @@ void supervisor_leave(struct supervisor *supervisor, bool at_once)
     loop_defer(supervisor->loop, &supervisor->check);
 }
 
+static void hurry(struct timer *timer)
+{
+    supervisor_leave(CONTAINER_OF(timer, struct supervisor, hurry), true);
+}
+
+void supervisor_hurry(struct supervisor *supervisor, uint64_t deadline)
+{
+    if (supervisor->deadline != 0 && supervisor->deadline <= deadline)
+        return;
+    if (loop_timer(supervisor->loop, &supervisor->hurry, deadline) == 0)
+        supervisor->deadline = deadline;
+}
+
 void supervisor_send_log(struct supervisor *supervisor, int fd)
 {
     for (struct post *post = supervisor->posts; post != NULL; post = post->next)
@@ -511,6 +525,7 @@ struct supervisor *supervisor_start(struct generation *generation, struct loop *
                                        .loop = loop,
                                        .events = *events,
                                        .kill = { .fire = kill_all },
+                                       .hurry = { .fire = hurry },
                                        .check = { .run = check } };
     supervisor->last_post = &supervisor->posts;
     for (size_t i = 0; i < generation->group_count; i++) {
@@ -530,6 +545,7 @@ void supervisor_free(struct supervisor *supervisor)
     if (supervisor == NULL)
         return;
     timer_cancel(&supervisor->loop->timers, &supervisor->kill);
+    timer_cancel(&supervisor->loop->timers, &supervisor->hurry);
     for (struct post *post = supervisor->posts; post != NULL; post = next) {
         next = post->next;
         timer_cancel(&supervisor->loop->timers, &post->restart);

@@ -46,6 +46,9 @@ void supervisor_reap(struct supervisor *supervisor);
  * beyond their time are killed. */
 void supervisor_leave(struct supervisor *supervisor, bool at_once);
 
+/* Those that drain have until then at most, by clock_ms(), whatever their own configuration says. */
+void supervisor_hurry(struct supervisor *supervisor, uint64_t deadline);
+
 /* Hands the workers another descriptor to log to; fd stays the caller's. */
 void supervisor_send_log(struct supervisor *supervisor, int fd);
 
