@@ -290,6 +290,14 @@ def test_a_new_server_that_does_not_come_up_changes_nothing(how):
 
 
 @pytest.mark.soak
+def test_every_error_of_the_new_configuration_is_told():
+    with Upgradable(service("echo")) as server:
+        names = [f"nowhere-{number}" for number in range(60)]
+        server.configure("".join(service(name, name) for name in names))
+        done = server.command("upgrade")
+        assert done.returncode == 1 and all(name + ".so" in done.stderr for name in names)
+
+
 def test_failures_in_a_row_under_load_and_then_a_good_one():
     with Upgradable(ECHO) as server:
         with Traffic(server.endpoints(), hold=5) as traffic:
