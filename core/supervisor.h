@@ -62,8 +62,4 @@ void supervisor_each(const struct supervisor *supervisor,
 /* For one whose workers are gone. */
 void supervisor_free(struct supervisor *supervisor);
 
-/* What a worker for that group would be told, but for its channel. */
-struct worker_setup supervisor_setup(struct generation *generation, const struct group *group,
-                                     struct trace *trace);
-
 #endif
