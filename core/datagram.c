@@ -5,8 +5,8 @@
 #include "datagram.h"
 #include "amplification.h"
 #include "container.h"
+#include "datagram_refusal.h"
 #include "log.h"
-#include "refusal.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -204,7 +204,7 @@ static int send_along(enchufe_loop *loop, const enchufe_route *route, const void
         return -EINVAL;
     enum refusal why = find_refusal(socket, route, len);
     if (why != REFUSAL_NONE)
-        return refusal_note(loop, why, &route->peer, len);
+        return datagram_refusal_note(loop, why, &route->peer, len);
     queue(socket, route, data, len, in_batch);
     return 0;
 }
