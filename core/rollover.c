@@ -401,6 +401,7 @@ bool rollover_hand_over(struct rollover *rollover, const char *unwanted)
     sockets_retire_list(sockets, unwanted);
     sockets_give(sockets);
     supervisor_leave(rollover->serving->supervisor, false);
+    hurry_draining(rollover);
     return rollover->wanted;
 }
 

@@ -526,3 +526,14 @@ def test_a_new_server_that_is_not_up_yet_ends_with_the_old_one_that_is_killed():
         wait_until(lambda: not [pid for pid in old + new if process_lives(pid)],
                    "every process is gone", SLOWER)
         order.communicate()
+
+
+def test_a_generation_that_drained_for_ever_does_not_keep_an_old_server():
+    with Upgradable(service("echo"), drain="none") as server, server.connect("echo") as held:
+        assert held.ask(b"hola", 4) == b"hola"
+        server.head = server.head.replace("none", "500ms")
+        server.configure(service("echo"))
+        assert server.command("reload").returncode == 0
+        server.upgrade()
+        assert held.receive_all() == b""
+        server.those_before_have_left()
