@@ -6,7 +6,7 @@
 #include "amplification.h"
 #include "container.h"
 #include "datagram_batch.h"
-#include "refusal.h"
+#include "datagram_refusal.h"
 #include "system_call.h"
 #include <errno.h>
 #include <netinet/udp.h>
@@ -304,7 +304,7 @@ static inline int send_along(enchufe_loop *loop, const enchufe_route *route, con
         return -EINVAL;
     enum refusal why = find_refusal(socket, route, len);
     if (why != REFUSAL_NONE)
-        return refusal_note(loop, why, &route->peer, len);
+        return datagram_refusal_note(loop, why, &route->peer, len);
     struct datagram_batch *batch = socket->batch;
     if (batch->part_count == BATCH || batch->out_socket != socket) {
         datagram_flush(batch);

@@ -285,8 +285,11 @@ static void reap(struct child *child, bool done, bool hung, char *words, size_t 
         continue;
     kill(-child->pid, SIGKILL);
     words[0] = '\0';
-    if (hung || (!done && caught == 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
+    if (hung)
         snprintf(words, size, "did not return within %d s %s", LIMIT_MS / 1000, where);
+    else if (!done && caught == 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+        snprintf(words, size,
+                 "did not return %s: it was killed, or closed a descriptor of the server", where);
     else if (!done && (caught != 0 || WIFSIGNALED(status)))
         snprintf(words, size, "crashed %s (%s)", where,
                  trace_signal_name(caught != 0 ? caught : WTERMSIG(status)));

@@ -331,7 +331,7 @@ def test_a_reply_that_is_dropped_tells_its_author_once_what_to_do():
         assert line["level"] == "warning" and line["service"] == "long" and line["size"] == "170"
         assert "a larger max_reply_ratio in the section" in line["advice"]
         assert server.service_status("long")["datagrams_over_ratio"] == 20
-        assert ", 20 over max_reply_ratio\n" in server.command("status").stdout
+        assert ", 20 over the ratio\n" in server.command("status").stdout
 
 
 def test_defaults_say_the_ratio_of_every_service():
