@@ -289,7 +289,7 @@ static void misspelt_keys_never_pass(void **state)
         "service's section; there are isolate, threads, max_connections, "
         "max_connections_per_source, first_byte_timeout, idle_timeout, message_timeout, "
         "write_timeout, session_timeout, max_input, max_output, backlog, "
-        "trust_source_ports, max_reply_ratio, sandbox, max_memory, max_files, "
+        "trust_source_ports, max_reply_ratio, sandbox, max_memory, max_files, max_processes, "
         "rate_per_source, source_prefix, allow, deny\n");
     assert_errors("[Defualts]\nidle_timeout = 1m\nlisten = tcp://127.0.0.1:0\n",
                   "e.ini:1: [Defualts] plugin: is missing; write plugin = NAME, or [defaults] if "
