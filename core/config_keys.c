@@ -95,16 +95,12 @@ const enchufe_option config_server_table[] = {
       .type = ENCHUFE_OPTION_DURATION,
       .offset = offsetof(struct server_config, start_timeout),
       .value = "30s",
-      .min = 1,
-      .max = INT64_MAX,
       .choices = none_word,
       .help = "how long a worker may take until it serves" },
     { .name = "drain_timeout",
       .type = ENCHUFE_OPTION_DURATION,
       .offset = offsetof(struct server_config, drain_timeout),
       .value = "30s",
-      .min = 1,
-      .max = INT64_MAX,
       .choices = none_word,
       .help = "how long open connections may go on when the server ends" },
     { .name = "stall_limit",
@@ -136,14 +132,11 @@ const enchufe_option config_server_table[] = {
     { .name = NULL },
 };
 
-/* No default here: where the file says nothing, the plugin is asked (timeouts.h). No 0: some read it as "at
- * once", some as "never". */
+/* No default here: where the file says nothing, the plugin is asked (timeouts.h). */
 #define TIMEOUT_ROW(field, standard, text)                                                         \
     { .name = #field "_timeout",                                                                   \
       .type = ENCHUFE_OPTION_DURATION,                                                             \
       .offset = offsetof(struct service_limits, timeouts.field),                                   \
-      .min = 1,                                                                                    \
-      .max = INT64_MAX,                                                                            \
       .choices = never_word,                                                                       \
       .help = text },
 

@@ -59,7 +59,7 @@ def test_reloads_under_load_lose_nothing(threads):
 @pytest.mark.soak
 def test_connections_held_open_through_many_orders_to_reload_stay_unbroken():
     """The first changes the generation; of the others the last waits until these have ended."""
-    with Controlled(service("echo", listen=BOTH), {"drain_timeout": "none"}) as server:
+    with Controlled(service("echo", listen=BOTH), {"drain_timeout": 0}) as server:
         server.write(service("echo", listen=BOTH), **QUIET)
         with load_on(server, hold=50) as load:
             for number in each_reload(server):

@@ -233,7 +233,7 @@ static void refusals_say_what_would_be_right(void **state)
     assert_refused("duration", "30", "\"30\" has no unit; add ms, s, m, h or d, such as 30s");
     assert_refused(
         "duration", "soon",
-        "\"soon\" is no duration; write a duration such as 250ms, 10s, 1h30m; allowed is at least 1ms, or never");
+        "\"soon\" is no duration; write a duration such as 250ms, 10s, 1h30m; allowed is any duration, or never");
     assert_refused("color", "gren",
                    "\"gren\" is none of the words, did you mean \"green\"? "
                    "Allowed is red, green, blue");
