@@ -21,6 +21,8 @@ struct acceptor {
     uint32_t events;    /* what is watched while not paused */
     bool guarded;       /* addresses are asked for */
     struct listening on;
+    unsigned turn;         /* of the loop, when connections came last, */
+    int batch;             /* and how many may be taken at once then */
     bool prefers;          /* connections that arrive on this loop's processor: */
     unsigned accepted;     /* and let in, since it was looked whether they come evenly, */
     uint64_t accepted_all; /* and by all loops of the service up to then */

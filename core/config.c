@@ -244,7 +244,14 @@ static void report_missing(const struct builder *builder, const struct section *
     }
     place.key = "plugin";
     if (!builder->service->plugin_place.line) {
-        report_add(builder->report, &place, "is missing; write plugin = NAME");
+        static const char *const special[] = { "server", "defaults", NULL };
+        const char *near = options_nearest(place.section, special);
+
+        if (near)
+            report_add(builder->report, &place,
+                       "is missing; write plugin = NAME, or [%s] if that is meant", near);
+        else
+            report_add(builder->report, &place, "is missing; write plugin = NAME");
         report_misspelt(builder);
     }
     place.key = "listen";

@@ -35,34 +35,36 @@ enum conn_phase {
 };
 
 struct enchufe_conn {
+    /* What every request touches stands first, in as few cache lines as can be. */
     struct loop_source source;
     struct enchufe_loop *at;
-    struct buffer in, out;
-    enchufe_ref *ref; /* NULL until a plugin asks for one */
+    uint8_t phase;  /* enum conn_phase */
+    uint8_t reason; /* enum enchufe_reason */
+    bool busy;      /* in a callback or on the way to one: output is flushed right after */
+    bool paused;    /* by the plugin */
+    bool above;     /* output passed the high-water mark and is not yet below the low one */
+    bool blocked;   /* the system took no more output: waiting for EPOLLOUT */
+    bool held; /* input is kept that the plugin has not been offered, because of paused or above */
+    bool eof;  /* the client ended its side */
+    bool eof_told;    /* and the plugin knows */
+    bool hung_up;     /* not watched: the client is gone, and there is nothing to read for now */
+    bool draining;    /* on_drain was called */
+    uint32_t scanned; /* by the framing, of the input that is kept */
+    /* Since when the client owes input, in LOOP_TICK_MS after opened_at and one more; 0: it owes none, or it
+     * is to be looked at anew. */
+    uint32_t awaited;
+    struct buffer out, in;
+    uint64_t bytes_in, bytes_out;
+    uint64_t write_deadline; /* while blocked or lingering */
+    uint64_t active_at;      /* when bytes moved last, by loop_now() */
+
     struct loop_task task;
     struct timer timer; /* the earliest of the deadlines (conn_due, plugin_deadline), or earlier */
     uint64_t plugin_deadline;
-    uint64_t write_deadline; /* while blocked or lingering */
-    uint64_t active_at;      /* when bytes moved last, by loop_now() */
     uint64_t opened_at;
-    uint64_t bytes_in, bytes_out;
+    enchufe_ref *ref; /* NULL until a plugin asks for one */
     enchufe_address peer;
-    struct enchufe_conn *next, **link; /* in at->conns */
-    uint32_t scanned;                  /* by the framing, of the input that is kept */
-    uint8_t phase;                     /* enum conn_phase */
-    uint8_t reason;                    /* enum enchufe_reason */
-    bool busy;    /* in a callback or on the way to one: output is flushed right after */
-    bool paused;  /* by the plugin */
-    bool above;   /* output passed the high-water mark and is not yet below the low one */
-    bool blocked; /* the system took no more output: waiting for EPOLLOUT */
-    bool held; /* input is kept that the plugin has not been offered, because of paused or above */
-    bool eof;  /* the client ended its side */
-    bool eof_told; /* and the plugin knows */
-    bool hung_up;  /* not watched: the client is gone, and there is nothing to read for now */
-    bool draining; /* on_drain was called */
-    uint32_t
-        awaited; /* since when the client owes input, in LOOP_TICK_MS after opened_at and one more;
-                         0: it owes none, or it is to be looked at anew */
+    struct enchufe_conn *next, **link;          /* in at->conns */
     alignas(max_align_t) unsigned char state[]; /* the plugin's conn_size bytes */
 };
 

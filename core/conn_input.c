@@ -11,6 +11,19 @@ static ssize_t transport_receive(struct enchufe_conn *conn, void *data, size_t s
     return system_recv(conn->source.fd, data, size);
 }
 
+/* Apart from its caller, which every request passes: the line takes much of the stack. */
+static __attribute__((noinline, cold)) void consumed_too_much(struct enchufe_conn *conn, size_t len,
+                                                              size_t used)
+{
+    const struct enchufe_service *service = conn->at->service;
+
+    log_event(ENCHUFE_LOG_ERROR, "plugin broke the contract", LOG_STR("service", service->name),
+              LOG_STR("plugin", service->plugin.v.name), LOG_STR("callback", "on_data"),
+              LOG_STR("error", "consumed more than it was given"), LOG_NUM("given", len),
+              LOG_NUM("consumed", used));
+    conn_close(conn, ENCHUFE_CLOSED_PLUGIN_ERROR);
+}
+
 static size_t call_on_data(struct enchufe_conn *conn, const unsigned char *data, size_t len)
 {
     struct enchufe_service *service = conn->at->service;
@@ -20,11 +33,7 @@ static size_t call_on_data(struct enchufe_conn *conn, const unsigned char *data,
     trace_leave();
     if (used <= len)
         return used;
-    log_event(ENCHUFE_LOG_ERROR, "plugin broke the contract", LOG_STR("service", service->name),
-              LOG_STR("plugin", service->plugin.v.name), LOG_STR("callback", "on_data"),
-              LOG_STR("error", "consumed more than it was given"), LOG_NUM("given", len),
-              LOG_NUM("consumed", used));
-    conn_close(conn, ENCHUFE_CLOSED_PLUGIN_ERROR);
+    consumed_too_much(conn, len, used);
     return len;
 }
 
@@ -61,31 +70,37 @@ static size_t feed_message(struct enchufe_conn *conn, unsigned char *data, size_
     return frame.size;
 }
 
+static size_t feed_messages(struct enchufe_conn *conn, unsigned char *data, size_t len)
+{
+    size_t used = 0, n = 1;
+
+    while (used < len && n != 0 && conn_takes_input(conn)) {
+        n = feed_message(conn, data + used, len - used);
+        used += n;
+    }
+    conn->held = used < len && n != 0;
+    return used;
+}
+
+static size_t feed_bytes(struct enchufe_conn *conn, const unsigned char *data, size_t len)
+{
+    size_t max = conn->at->service->max_input, used = 0, n = 1;
+
+    while (used < len && n != 0 && conn_takes_input(conn)) {
+        n = call_on_data(conn, data + used, len - used < max ? len - used : max);
+        used += n;
+    }
+    /* Paused with nothing taken: the plugin will want it after all. */
+    conn->held = used < len && (n != 0 || conn->paused);
+    return used;
+}
+
 /* Gives the plugin what it takes of data; returns how much that was. Output that piles up stops it: what
  * is left is held until the output has drained. */
 static size_t feed(struct enchufe_conn *conn, unsigned char *data, size_t len)
 {
-    const struct enchufe_service *service = conn->at->service;
-    bool framed = service->plugin.v.framing != NULL;
-    size_t used = 0;
-
-    conn->held = false;
-    while (used < len) {
-        if (!conn_takes_input(conn)) {
-            conn->held = true;
-            break;
-        }
-        size_t left = len - used, part = left < service->max_input ? left : service->max_input;
-        size_t n =
-            framed ? feed_message(conn, data + used, left) : call_on_data(conn, data + used, part);
-        if (n == 0) {
-            /* Paused with nothing taken: the plugin will want it after all. */
-            conn->held = conn->paused && !framed;
-            break;
-        }
-        used += n;
-    }
-    return used;
+    return conn->at->service->plugin.v.framing != NULL ? feed_messages(conn, data, len)
+                                                       : feed_bytes(conn, data, len);
 }
 
 /* What a plugin could have taken and did not may not pass max_input; what it was not offered yet may be

@@ -10,13 +10,51 @@ static ssize_t transport_send(struct enchufe_conn *conn, const void *data, size_
     return system_send(conn->source.fd, data, len);
 }
 
-/* In its own callback a connection writes into the loop's output memory, which is flushed right after;
- * only what is left then gets memory of its own. */
+static bool is_input(const struct loop *loop, const unsigned char *data)
+{
+    return data >= loop->input && data < loop->input + LOOP_INPUT_SIZE;
+}
+
+/* What a plugin sends back of what it was just given leaves from there, without a copy: the input memory
+ * stays as it is until the flush, which comes first when the callbacks have returned. */
+static bool lend_input(struct enchufe_conn *conn, const void *data, size_t len)
+{
+    struct buffer *out = &conn->out;
+
+    if (!is_input(conn->at->loop, data))
+        return false;
+    if (out->data == NULL)
+        buffer_lend(out, (void *)data, 0);
+    else if (!out->lent || out->data + out->len != data || !is_input(conn->at->loop, out->data))
+        return false;
+    out->len += (uint32_t)len;
+    out->cap = out->len;
+    return true;
+}
+
+/* The loop's output memory takes what does not leave from the input. */
+static int lend_output(struct enchufe_conn *conn)
+{
+    struct buffer before = conn->out;
+
+    conn->out = (struct buffer){ .data = NULL };
+    buffer_lend(&conn->out, conn->at->loop->output, LOOP_OUTPUT_SIZE);
+    return before.len != 0 ? buffer_append(&conn->out, before.data, before.len) : 0;
+}
+
+/* In its own callback a connection writes into lent memory, which is flushed right after; only what is left
+ * then gets memory of its own. */
 static int append(struct enchufe_conn *conn, const void *data, size_t len)
 {
-    if (conn->busy && conn->out.data == NULL)
-        buffer_lend(&conn->out, conn->at->loop->output, LOOP_OUTPUT_SIZE);
-    int err = buffer_append(&conn->out, data, len);
+    int err = 0;
+
+    if (conn->busy && lend_input(conn, data, len))
+        return 0;
+    if ((conn->busy && conn->out.data == NULL) ||
+        (conn->out.lent && is_input(conn->at->loop, conn->out.data)))
+        err = lend_output(conn);
+    if (err == 0)
+        err = buffer_append(&conn->out, data, len);
     if (err != 0)
         conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
     return err;

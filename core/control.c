@@ -390,7 +390,12 @@ struct control *control_open(const char *path, int inherited, struct loop *loop,
         wrong = open_path(control, where);
     if (wrong != NULL) {
         log_event(path != NULL ? ENCHUFE_LOG_ERROR : ENCHUFE_LOG_INFO, "no control socket",
-                  LOG_STR("path", where), LOG_STR("error", wrong));
+                  LOG_STR("path", where), LOG_STR("error", wrong),
+                  LOG_STR("advice",
+                          path != NULL
+                              ? "name a path in [server] control where a socket can be made"
+                              : "name a path in [server] control; without one, `enchufe status`, "
+                                "`reload`, `upgrade` and `stop` do not reach this server"));
         free(control);
         return NULL;
     }

@@ -25,6 +25,7 @@ struct loop_inner {
     uint64_t armed;           /* the deadline it is set to; TIMER_NEVER: none */
     uint64_t tick_end;
     struct loop_task *tasks, **tasks_end;
+    struct epoll_event events[BATCH];
     _Atomic unsigned owners;
 
     pthread_mutex_t lock; /* of what follows */
@@ -54,7 +55,7 @@ static void set_clock(struct loop_inner *in, uint64_t deadline)
 
 /* The timerfd is absolute and never set later than it stands: moving a deadline back costs one early
  * wake-up at most, and no system call for each move. */
-static void arm(struct loop *loop)
+static inline void arm(struct loop *loop)
 {
     struct loop_inner *in = loop->inner;
     uint64_t next = timers_next(&loop->timers);
@@ -134,10 +135,8 @@ int loop_post(struct loop *loop, struct loop_message *message)
     return closed ? -ESHUTDOWN : 0;
 }
 
-int loop_watch(struct loop *loop, struct loop_source *source, uint32_t events)
+int loop_watch_other(struct loop *loop, struct loop_source *source, uint32_t events)
 {
-    if (events == source->events)
-        return 0;
     struct epoll_event event = { .events = events, .data.ptr = source };
     int operation = events == 0           ? EPOLL_CTL_DEL
                     : source->events == 0 ? EPOLL_CTL_ADD
@@ -190,14 +189,15 @@ static void wake_watcher(struct loop_watcher *watcher)
 static int turn(struct loop *loop)
 {
     struct loop_inner *in = loop->inner;
-    struct epoll_event events[BATCH];
-    int n = system_epoll_wait(in->epoll, events, BATCH, in->tasks != NULL ? 0 : -1);
+    const struct epoll_event *events = in->events;
+    int n = system_epoll_wait(in->epoll, in->events, BATCH, in->tasks != NULL ? 0 : -1);
 
     if (n < 0 && errno != EINTR)
         return -errno;
     if (loop->watcher != NULL &&
         atomic_load_explicit(&loop->watcher->resting, memory_order_relaxed))
         wake_watcher(loop->watcher);
+    loop->turns++;
     for (int i = 0; i < n; i++) {
         struct loop_source *source = events[i].data.ptr;
         /* A source of this batch may have been unwatched by one before it. */

@@ -50,6 +50,7 @@ struct loop {
     uint64_t now; /* of loop_now() */
     bool ticking; /* now is at most LOOP_TICK_MS old */
     bool stopping;
+    unsigned turns; /* counts, and may wrap */
     /* Memory for whoever is in a callback: what was received (with room for a NUL behind it), and
      * output on its way. */
     unsigned char *input;
@@ -72,7 +73,8 @@ void loop_stop(struct loop *loop);
 
 /* Watches for events (EPOLLIN, EPOLLOUT ...; EPOLLERR and EPOLLHUP always come along), in place of what
  * was watched before; 0 ends it. No system call where nothing changes. Returns 0 or -errno. */
-int loop_watch(struct loop *loop, struct loop_source *source, uint32_t events);
+static inline int loop_watch(struct loop *loop, struct loop_source *source, uint32_t events);
+int loop_watch_other(struct loop *loop, struct loop_source *source, uint32_t events);
 
 /* Runs the task at the end of this turn, or of the next one where the turn is ending already. A task
  * that is queued stays queued once. */
@@ -94,6 +96,11 @@ uint64_t clock_ms(void);
 
 /* Starts the tick; loop_now() calls it. */
 uint64_t loop_tick(struct loop *loop);
+
+static inline int loop_watch(struct loop *loop, struct loop_source *source, uint32_t events)
+{
+    return events == source->events ? 0 : loop_watch_other(loop, source, events);
+}
 
 static inline uint64_t loop_now(struct loop *loop)
 {

@@ -283,6 +283,10 @@ static int plugins(const struct arguments *arguments)
         return list_plugins(dir);
     char *path = plugin_file_path(dir, arguments->word, strchr(arguments->word, '/') != NULL);
     int err = path != NULL ? describe(path, true) : -ENOMEM;
+    if (err == -ENOENT && strchr(arguments->word, '/') == NULL)
+        fputs("enchufe: `enchufe plugins` lists those there are; a path has a / in it, such as "
+              "./echo.so\n",
+              stderr);
     free(path);
     return err == 0 ? DONE : FAILED;
 }
@@ -377,7 +381,8 @@ int main(int argc, char **argv)
     open_standard();
     if (first == NULL)
         return wrong_usage(
-            "what to do is missing: run, check, plugins, call, status, reload or stop", NULL);
+            "what to do is missing: run, check, plugins, call, status, reload, upgrade or stop",
+            NULL);
     if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0)
         fputs(usage, stdout);
     else if (strcmp(first, "--version") == 0)

@@ -57,7 +57,11 @@ static void upgraded(void *context, bool good, pid_t pid, const char *text)
     struct master *master = context;
 
     if (!good) {
-        log_event(ENCHUFE_LOG_ERROR, "upgrade failed", LOG_STR("error", text));
+        char line[2048]; /* without the newline that ends it for people */
+        size_t len = strlen(text);
+
+        snprintf(line, sizeof line, "%.*s", (int)(len - (len != 0 && text[len - 1] == '\n')), text);
+        log_event(ENCHUFE_LOG_ERROR, "upgrade failed", LOG_STR("error", line));
         answer_upgrade(master, false, text);
         rollover_hold(master->rollover, false);
         return;
@@ -382,7 +386,7 @@ static int run_workers(struct master *master, struct generation *generation)
                                         .context = master };
     predecessor_watch(&master->predecessor, master->loop, master->setup->handover->before);
     int err = path != NULL && master->control == NULL
-                  ? -EADDRINUSE
+                  ? 1 /* which was said already */
                   : loop_watch(master->loop, &master->signals, EPOLLIN);
     if (err == 0) {
         master->rollover = rollover_start(&setup, generation);
@@ -422,7 +426,7 @@ int master_run(const struct master_setup *setup, struct generation *generation)
         master.status = debug_run(generation, setup->handover, master.signals.fd);
     else
         err = run_workers(&master, generation);
-    if (err != 0)
+    if (err < 0)
         log_line(ENCHUFE_LOG_ERROR, "cannot go on: %s", strerror(-err));
     log_event(ENCHUFE_LOG_INFO, "ended", LOG_NUM("pid", getpid()));
     loop_drop(master.loop);

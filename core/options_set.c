@@ -157,9 +157,14 @@ static int refuse_number(const struct option_job *job, const char *text, const s
 
     if (digits && job->option->type == ENCHUFE_OPTION_DURATION)
         return refuse(job, "\"%s\" has no unit; add ms, s, m, h or d, such as %ss", text, text);
-    if (*options_range(job->option, range))
+    if (!*options_range(job->option, range))
+        return refuse(job, "\"%s\" is %s; write %s", text, type->none, type->like);
+    /* The range of an integer says how one is written; that of the others has no unit, or no number. */
+    if (job->option->type == ENCHUFE_OPTION_INTEGER ||
+        (job->option->choices && options_nearest(text, job->option->choices)))
         return refuse_choice(job, text, type->none);
-    return refuse(job, "\"%s\" is %s; write %s", text, type->none, type->like);
+    return refuse(job, "\"%s\" is %s; write %s; allowed is %s", text, type->none, type->like,
+                  range);
 }
 
 /* SIZE and DURATION are unsigned fields, but no reader returns less than 0 for them. */

@@ -165,9 +165,18 @@ static void list_table(const enchufe_option *table, FILE *out)
         fprintf(out, "%s%s", row == table ? "" : ", ", row->name);
 }
 
-/* `a service has plugin, listen; this plugin adds reply` or `there are plugin_dir, include`. */
-static void list_known(const enchufe_option *table, const char *const *also_known, FILE *out)
+/* `a service has plugin, listen; this plugin adds reply` or `there are plugin_dir, include`. [defaults] has no
+ * plugin, and so none of its options. */
+static void list_known(const enchufe_option *table, const char *const *also_known, bool defaults,
+                       FILE *out)
 {
+    if (defaults) {
+        fputs("a plugin's own options belong into each service's section; there are ", out);
+        list_table(table, out);
+        for (size_t i = 0; also_known && also_known[i]; i++)
+            fprintf(out, ", %s", also_known[i]);
+        return;
+    }
     fputs(also_known ? "a service has " : "there are ", out);
     for (size_t i = 0; also_known && also_known[i]; i++)
         fprintf(out, "%s%s", i ? ", " : "", also_known[i]);
@@ -204,7 +213,7 @@ void options_report_unknown(const enchufe_option *table, const struct setting *s
     }
     FILE *out = open_memstream(&known, &size);
     if (out) {
-        list_known(table, also_known, out);
+        list_known(table, also_known, place.section && strcmp(place.section, "defaults") == 0, out);
         fclose(out);
     }
     report_add(report, &place, "unknown key; %s", known ? known : "see the manual");

@@ -130,7 +130,8 @@ enum enchufe_option_flag {
 
 /* One row of a plugin's option table. The table ends with a row whose name is NULL. */
 typedef struct enchufe_option {
-    const char *name;  /* lower case letters, digits, `_` */
+    const char *name;  /* lower case letters, digits, `_`; none of the keys that every service has
+                          (README.md lists them): the server would keep such a one for itself */
     uint32_t type;     /* enum enchufe_option_type */
     uint32_t flags;    /* enum enchufe_option_flag */
     size_t offset;     /* offsetof() the field in the settings struct */
@@ -252,7 +253,8 @@ typedef struct enchufe_plugin {
     uint64_t flags;                 /* none is defined in 1.0: 0 */
 
     /* Cross-checks the parsed options of a service. Also called in a disposable process, before
-     * anything is opened: no side effects. Returns 0; otherwise it has said what is wrong with
+     * anything is opened: no side effects. It runs as the worker will, in its sandbox, and so may read
+     * what the section's read_paths name. Returns 0; otherwise it has said what is wrong with
      * enchufe_option_error(). */
     int (*check)(enchufe_service *service);
 

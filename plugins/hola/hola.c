@@ -8,13 +8,26 @@
 enum word { WORD_HOLA, WORD_ADIOS }; /* also the numbers of the counters */
 
 static const char *const words[] = { [WORD_HOLA] = "hola", [WORD_ADIOS] = "adios" };
-static const char *const answers[] = { [WORD_HOLA] = "pues hola", [WORD_ADIOS] = "pues adios" };
+/* Always copied whole, which is two instructions, and counted for its length. */
+struct text {
+    char bytes[15];
+    uint8_t len;
+};
+
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        literal, sizeof literal - 1                                                                \
+    }
+
+static const struct text answers[] = {
+    [WORD_HOLA] = TEXT("pues hola"), [WORD_ADIOS] = TEXT("pues adios")
+};
 static const char *const counters[] = { [WORD_HOLA] = "hola", [WORD_ADIOS] = "adios", NULL };
 
 enum ending { ENDING_NONE, ENDING_LF, ENDING_CRLF };
 
-static const char *const endings[] = {
-    [ENDING_NONE] = "", [ENDING_LF] = "\n", [ENDING_CRLF] = "\r\n"
+static const struct text endings[] = {
+    [ENDING_NONE] = TEXT(""), [ENDING_LF] = TEXT("\n"), [ENDING_CRLF] = TEXT("\r\n")
 };
 
 /* Of each connection; zeroed is right for a new one. */
@@ -72,16 +85,36 @@ static enum event hola_byte(struct client *client, unsigned char byte)
     return client->word == WORD_HOLA ? EVENT_HOLA : EVENT_ADIOS;
 }
 
-static void hola_write(enchufe_conn *conn, const char *text)
+/* What one batch of input is answered, so that a client that asks much at once costs one write. */
+struct output {
+    enchufe_conn *conn;
+    size_t len;
+    uint64_t counts[2]; /* of answers (enum word) */
+    bool logged;
+    char bytes[1024];
+};
+
+static void hola_flush(struct output *output)
 {
-    enchufe_write(conn, text, strlen(text));
+    enchufe_write(output->conn, output->bytes, output->len);
+    output->len = 0;
 }
 
-static void hola_answer(enchufe_conn *conn, enum word word)
+static void hola_write(struct output *output, const struct text *text)
 {
-    hola_write(conn, answers[word]);
-    enchufe_count(enchufe_conn_loop(conn), word, 1);
-    enchufe_conn_log(conn, ENCHUFE_LOG_INFO, "asked %s, answered %s", words[word], answers[word]);
+    if (output->len + sizeof text->bytes > sizeof output->bytes)
+        hola_flush(output);
+    memcpy(output->bytes + output->len, text->bytes, sizeof text->bytes);
+    output->len += text->len;
+}
+
+static void hola_answer(struct output *output, enum word word)
+{
+    hola_write(output, &answers[word]);
+    output->counts[word]++;
+    if (output->logged)
+        enchufe_conn_log(output->conn, ENCHUFE_LOG_INFO, "asked %s, answered %s", words[word],
+                         answers[word].bytes);
 }
 
 /* How the last answer ends, given what came right after the token: the connection closes with it, so
@@ -100,28 +133,57 @@ static void hola_on_open(enchufe_conn *conn)
     enchufe_conn_log(conn, ENCHUFE_LOG_INFO, "connected");
 }
 
-static size_t hola_on_data(enchufe_conn *conn, const void *data, size_t len)
+/* Takes what comes next: a whole `hola`, which most of the stream is, or one byte. Sets *used. */
+static enum event hola_next(struct client *client, const char *bytes, size_t len, size_t *used)
 {
-    struct client *client = enchufe_conn_state(conn);
-    const char *bytes = data;
+    size_t whole = sizeof "hola" - 1;
 
-    for (size_t i = 0; i < len; i++) {
-        switch (hola_byte(client, (unsigned char)bytes[i])) {
+    *used = 1;
+    if (client->matched != 0 || client->passing || len < whole || memcmp(bytes, "hola", whole) != 0)
+        return hola_byte(client, (unsigned char)*bytes);
+    *used = whole;
+    client->word = WORD_HOLA;
+    client->after_cr = false;
+    client->wants_ending = true;
+    return EVENT_HOLA;
+}
+
+/* Returns whether the client said goodbye. */
+static bool hola_read(struct client *client, struct output *output, const char *bytes, size_t len)
+{
+    for (size_t i = 0, used; i < len; i += used) {
+        switch (hola_next(client, bytes + i, len - i, &used)) {
         case EVENT_NONE:
             break;
         case EVENT_HOLA:
-            hola_answer(conn, WORD_HOLA);
+            hola_answer(output, WORD_HOLA);
             break;
         case EVENT_LINE_ENDED:
-            hola_write(conn, endings[client->ending]);
+            hola_write(output, &endings[client->ending]);
             break;
         case EVENT_ADIOS:
-            hola_answer(conn, WORD_ADIOS);
-            hola_write(conn, endings[hola_last_ending(client, bytes + i + 1, len - i - 1)]);
-            enchufe_close(conn);
-            return len;
+            hola_answer(output, WORD_ADIOS);
+            hola_write(output, &endings[hola_last_ending(client, bytes + i + 1, len - i - 1)]);
+            return true;
         }
     }
+    return false;
+}
+
+static size_t hola_on_data(enchufe_conn *conn, const void *data, size_t len)
+{
+    struct output output; /* its bytes are not zeroed */
+
+    output.conn = conn;
+    output.len = 0;
+    output.counts[WORD_HOLA] = output.counts[WORD_ADIOS] = 0;
+    output.logged = enchufe_log_enabled(ENCHUFE_LOG_INFO);
+    bool goodbye = hola_read(enchufe_conn_state(conn), &output, data, len);
+    hola_flush(&output);
+    enchufe_count(enchufe_conn_loop(conn), WORD_HOLA, output.counts[WORD_HOLA]);
+    enchufe_count(enchufe_conn_loop(conn), WORD_ADIOS, output.counts[WORD_ADIOS]);
+    if (goodbye)
+        enchufe_close(conn);
     return len;
 }
 

@@ -85,6 +85,7 @@ def test_plugins_takes_a_path():
 def test_plugins_of_a_plugin_that_is_not_there_is_status_1():
     done = run("plugins", "ecco")
     assert done.returncode == 1 and "ecco" in done.stderr and done.stdout == ""
+    assert "`enchufe plugins` lists those there are; a path has a / in it" in done.stderr
 
 
 def test_plugin_dir_says_where_names_are_looked_up(tmp_path):

@@ -188,6 +188,9 @@ def test_a_second_server_does_not_take_the_control_socket():
     with Controlled(service("echo")) as server:
         done = run("run", server.file, "--plugin-dir", os.path.dirname(server.binary) + "/plugins")
         assert done.returncode == 1
+        assert "is in use: another server listens there" in done.stderr
+        assert 'advice="name a path in [server] control' in done.stderr
+        assert "cannot go on" not in done.stderr
         assert server.status()["pid"] == server.pid
 
 

@@ -283,6 +283,17 @@ static void misspelt_keys_never_pass(void **state)
         "stall_limit, max_connections, core_dumps, require_sandbox\n"
         "e.ini:5: [defaults] baklog: unknown key, did you mean \"backlog\"?\n"
         "e.ini:6: [defaults] plugin: belongs into each service's own section\n");
+    assert_errors(
+        "[defaults]\nbanana = 1\n[echo]\n" SERVICE,
+        "e.ini:2: [defaults] banana: unknown key; a plugin's own options belong into each "
+        "service's section; there are isolate, threads, max_connections, "
+        "max_connections_per_source, first_byte_timeout, idle_timeout, message_timeout, "
+        "write_timeout, session_timeout, max_input, max_output, backlog, "
+        "trust_source_ports, max_reply_ratio, sandbox, max_memory, max_files, "
+        "rate_per_source, source_prefix, allow, deny\n");
+    assert_errors("[Defualts]\nidle_timeout = 1m\nlisten = tcp://127.0.0.1:0\n",
+                  "e.ini:1: [Defualts] plugin: is missing; write plugin = NAME, or [defaults] if "
+                  "that is meant\n");
     assert_errors("[echo]\nplugn = echo\nlisten = tcp://127.0.0.1:0\n",
                   "e.ini:1: [echo] plugin: is missing; write plugin = NAME\n"
                   "e.ini:2: [echo] plugn: unknown key, did you mean \"plugin\"?\n");

@@ -226,11 +226,14 @@ static void refusals_say_what_would_be_right(void **state)
     assert_refused("integer", "abc",
                    "\"abc\" is no whole number; write a number such as 42, -7, 0x1f");
     assert_refused("integer", "99999999999999999999", "\"99999999999999999999\" is too large");
-    assert_refused("size", "64kb", "\"64kb\" is no size; allowed is 1k to 1g");
+    assert_refused(
+        "size", "64kb",
+        "\"64kb\" is no size; write a size such as 512, 64k, 1m, 2g; allowed is 1k to 1g");
     assert_refused("size", "2g", "\"2g\" is out of range; allowed is 1k to 1g");
     assert_refused("duration", "30", "\"30\" has no unit; add ms, s, m, h or d, such as 30s");
-    assert_refused("duration", "soon",
-                   "\"soon\" is no duration; allowed is any duration, or never");
+    assert_refused(
+        "duration", "soon",
+        "\"soon\" is no duration; write a duration such as 250ms, 10s, 1h30m; allowed is any duration, or never");
     assert_refused("color", "gren",
                    "\"gren\" is none of the words, did you mean \"green\"? "
                    "Allowed is red, green, blue");
