@@ -227,12 +227,18 @@ static void keep_out(int fd)
     setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
+bool acceptor_keep_out(struct acceptor *acceptor)
+{
+    if (!*acceptor->on.gone || !acceptor->on.is_ip)
+        return false;
+    keep_out(acceptor->source.fd);
+    return true;
+}
+
 void acceptor_drain(struct acceptor *acceptor)
 {
     bool gone = *acceptor->on.gone;
 
-    if (gone && acceptor->on.is_ip)
-        keep_out(acceptor->source.fd);
     for (int i = 0; gone && i < DRAIN_BATCHES && accept_batch(acceptor, BATCH) == 0; i++)
         continue;
     acceptor_stop(acceptor);

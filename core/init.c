@@ -95,6 +95,9 @@ void init_if_first(void)
     while (reap(first, &status)) {
         if (sigwait(&all, &signal) != 0 || signal == SIGCHLD)
             continue;
+        /* SIGCHLD comes after most others, and a server that has just ended must not get what the one
+         * that took over is meant to hear. */
+        reap(first, &status);
         pid_t server = find_server(first);
         if (server > 0)
             kill(server, signal);

@@ -9,6 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* How long a handshake that had begun may take to end, where the network is no further than this machine's
+ * own load. */
+#define HANDSHAKE_MS 20
+
 /* How long a line of the log may wait for others to be written with. */
 #define LOG_KEPT_MS 100
 
@@ -141,11 +145,10 @@ static void stop_listening(struct worker_loop *wl)
     wl->acceptor_count = wl->datagram_count = 0;
 }
 
-static void carry_out_drain(struct worker_loop *wl)
+static void leave(struct timer *timer)
 {
-    if (wl->draining)
-        return;
-    wl->draining = true;
+    struct worker_loop *wl = CONTAINER_OF(timer, struct worker_loop, leave);
+
     stop_listening(wl);
     wl->deaf = true;
     step_done(wl, 0);
@@ -157,6 +160,21 @@ static void carry_out_drain(struct worker_loop *wl)
             conn_drain(conn);
     }
     stop_when_empty(wl);
+}
+
+/* Whoever is just being let in by the system at an endpoint that is gone thinks that he is in already. */
+static void carry_out_drain(struct worker_loop *wl)
+{
+    bool waits = false;
+
+    if (wl->draining)
+        return;
+    wl->draining = true;
+    for (size_t i = 0; i < wl->acceptor_count; i++)
+        waits = acceptor_keep_out(&wl->acceptors[i]) || waits;
+    wl->leave.fire = leave;
+    if (!waits || loop_timer(wl->loop, &wl->leave, clock_ms() + HANDSHAKE_MS) != 0)
+        leave(&wl->leave);
 }
 
 static void carry_out_quit(struct worker_loop *wl)

@@ -40,6 +40,7 @@ struct worker_loop {
     struct datagram_batch *batch;
     struct log_batch log;
     struct timer log_flush;
+    struct timer leave; /* once nobody is on the way to an endpoint that is gone */
     bool draining;
 };
 
