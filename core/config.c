@@ -301,6 +301,7 @@ static void read_defaults(struct config *config, const struct sections *sections
 
     if (section)
         config_sources_read(defaults, section->settings, section->count, config->memory, report);
+        config_sources_check(service, section->settings, section->count, builder->report);
     for (size_t i = 0; section && i < section->count; i++) {
         struct setting *setting = &section->settings[i];
 
@@ -319,7 +320,8 @@ static void read_defaults(struct config *config, const struct sections *sections
 static void read_services(struct config *config, const struct sections *sections,
                           struct report *report)
 {
-    struct service_limits defaults = { .max_reply_ratio = RATIO_OF_PLUGIN };
+    struct service_limits defaults = { .max_reply_ratio = RATIO_OF_PLUGIN,
+                                       .socket = { .mode = -1 } };
 
     timeouts_unsaid(&defaults.timeouts);
     read_defaults(config, sections, &defaults, report);

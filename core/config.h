@@ -44,6 +44,13 @@ struct cidr_entries {
     size_t count;
 };
 
+/* Who may connect to a Unix socket: the rights of its file. */
+struct socket_access {
+    int mode; /* -1: not said */
+    uint32_t gid;
+    struct place group_place; /* line 0: no group was said */
+};
+
 /* What a section of its own or [defaults] can say of every service. A service starts with a copy of the
  * defaults; what is pointed to is the configuration's. */
 struct service_limits {
@@ -61,6 +68,7 @@ struct service_limits {
     struct source_prefix source_prefix; /* 0: not said, which differs for streams and datagrams */
     struct cidr_entries allow, deny;
     const struct cidr_list *access; /* of both; NULL: everybody */
+    struct socket_access socket;
     bool sandbox;
     uint64_t max_memory; /* 0: no limit */
     int64_t max_files;   /* 0: as many as the server may have */
