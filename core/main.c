@@ -137,6 +137,11 @@ static void open_log(const struct config *config, struct report *report)
         report_add(report, &config->server.log_place, "cannot open %s: %s",
                    target != NULL ? target : "stderr", strerror(-err));
 }
+    else if (log_sink_is_syslog() && (err = log_sink_find_syslog(&path)) != 0)
+        fprintf(stderr,
+                "enchufe: warning: nobody listens at %s (%s), so all lines of the log are lost "
+                "until the system's log comes up; log = stderr, or a file, needs none\n",
+                path, strerror(-err));
 
 /* Who plugins run as, and what keeps them to it. */
 static void log_privileges(const struct identity *identity, bool debug)
