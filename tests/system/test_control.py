@@ -275,3 +275,22 @@ def test_a_status_every_moment_under_load_disturbs_nobody():
         with Load(server.port("echo", "tcp"), server.port("echo", "udp"), hold=10):
             for _ in range(300 if SOAK else 30):
                 assert server.service_status("echo")["now"] >= 10
+
+
+def test_the_status_tells_the_file_the_plugins_and_a_reload_that_failed():
+    with Controlled(service("mine", "hola")) as server:
+        status = server.status()
+        assert status["file"] == server.file and status["failed_reload"] is None
+        shown = server.service_status("mine")
+        assert (shown["plugin"], shown["version"]) == ("hola", "0.1.0"), shown
+        server.write(service("mine", "hola", nonsense="1"))
+        server.reload(status=1)
+        failed = server.status()["failed_reload"]
+        assert failed["ago"] >= 0 and f"{server.file}:" in failed["error"], failed
+        text = server.command("status").stdout
+        assert f"file {server.file}\nthe last reload failed, " in text and failed["error"] in text
+        assert "\n  plugin hola 0.1.0\n" in text
+        server.write(service("mine", "echo"))
+        server.reload()
+        assert server.status()["failed_reload"] is None
+        assert server.service_status("mine")["plugin"] == "echo"
