@@ -4,6 +4,7 @@
 #include "framing.h"
 #include "options.h"
 #include "stats.h"
+#include "trace.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
@@ -172,6 +173,7 @@ int plugin_open(struct plugin *plugin, const struct plugin_file *file, bool from
     if (theirs->size < VTABLE_MIN)
         return refuse(plugin, error, "has a damaged vtable: its size is %u", theirs->size);
     memcpy(&plugin->v, theirs, theirs->size < sizeof plugin->v ? theirs->size : sizeof plugin->v);
+    trace_go_on(CALLBACK_tables);
     int err = copy_tables(plugin, theirs, error);
     if (err == 0)
         err = check_contract(plugin, error);
