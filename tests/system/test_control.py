@@ -294,3 +294,14 @@ def test_the_status_tells_the_file_the_plugins_and_a_reload_that_failed():
         server.reload()
         assert server.status()["failed_reload"] is None
         assert server.service_status("mine")["plugin"] == "echo"
+
+
+def test_a_second_server_without_a_control_socket_warns_once(as_nobody):
+    os.chmod(as_nobody.directory, 0o777)
+    config = "[server]\nlog_level = info\n" + service("echo", as_nobody.plugin("echo"))
+    env = {"XDG_RUNTIME_DIR": as_nobody.directory}
+    with as_nobody.server(config, env=env) as first, as_nobody.server(config, env=env) as second:
+        assert not first.lines("no control socket")
+        lines = second.lines("no control socket")
+        assert [line["level"] for line in lines] == ["warning"], lines
+        assert "control = PATH" in lines[0]["advice"]
