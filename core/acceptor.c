@@ -85,7 +85,7 @@ static int judge(const struct acceptor *acceptor, const enchufe_address *peer)
     }
     if (admit(acceptor->at))
         return 0;
-    guard_leave(guard, peer);
+    guard_undo(guard, peer);
     return ENCHUFE_CLOSED_LIMIT;
 }
 

@@ -27,18 +27,12 @@ const char *enchufe_address_format(const enchufe_address *address, char *text, s
     return text;
 }
 
-void address_from_sockaddr(enchufe_address *out, const struct sockaddr *in)
+void address_from_other(enchufe_address *out, const struct sockaddr *in)
 {
-    struct sockaddr_in v4;
     struct sockaddr_in6 v6;
 
     *out = (enchufe_address){ .family = ENCHUFE_FAMILY_NONE };
-    if (in->sa_family == AF_INET) {
-        memcpy(&v4, in, sizeof v4);
-        out->family = ENCHUFE_FAMILY_IPV4;
-        out->port = ntohs(v4.sin_port);
-        memcpy(out->ip, &v4.sin_addr, 4);
-    } else if (in->sa_family == AF_INET6) {
+    if (in->sa_family == AF_INET6) {
         memcpy(&v6, in, sizeof v6);
         out->port = ntohs(v6.sin6_port);
         if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {

@@ -13,6 +13,9 @@
 /* Whether each loop is bound to a processor. */
 enum pin { PIN_AUTO, PIN_YES, PIN_NO };
 
+/* What keeps a plugin to what its section names. */
+enum sandbox { SANDBOX_YES, SANDBOX_STRICT, SANDBOX_NO };
+
 /* [server]. */
 struct server_config {
     const char *plugin_dir; /* NULL: not said */
@@ -69,9 +72,10 @@ struct service_limits {
     struct cidr_entries allow, deny;
     const struct cidr_list *access; /* of both; NULL: everybody */
     struct socket_access socket;
-    bool sandbox;
-    uint64_t max_memory; /* 0: no limit */
-    int64_t max_files;   /* 0: as many as the server may have */
+    int sandbox;           /* enum sandbox */
+    uint64_t max_memory;   /* 0: no limit */
+    int64_t max_files;     /* 0: as many as the server may have */
+    int64_t max_processes; /* 0: as many as its user may have */
 };
 
 /* One endpoint of a service (`listen`, or `connect`), and where it was said. */

@@ -110,7 +110,7 @@ void config_access_check(const struct config *config, struct report *report)
         struct place place = service->place;
 
         place.key = "sandbox";
-        if (service->limits.sandbox)
+        if (service->limits.sandbox != SANDBOX_NO)
             continue;
         if (!service->limits.isolate)
             report_add(report, &place,

@@ -14,6 +14,12 @@ static const char *const pin_words[] = {
     [PIN_NO] = "no",
     [PIN_NO + 1] = NULL,
 };
+static const char *const sandbox_words[] = {
+    [SANDBOX_YES] = "yes",
+    [SANDBOX_STRICT] = "strict",
+    [SANDBOX_NO] = "no",
+    [SANDBOX_NO + 1] = NULL,
+};
 static const char *const never_word[] = { "never", NULL };
 static const char *const none_word[] = { "none", NULL };
 static const char *const unlimited_word[] = { "unlimited", NULL };
@@ -198,10 +204,11 @@ const enchufe_option config_service_table[] = {
       .choices = unlimited_word,
       .help = "how many times its own size a datagram may be answered with" },
     { .name = "sandbox",
-      .type = ENCHUFE_OPTION_BOOL,
+      .type = ENCHUFE_OPTION_ENUM,
       .offset = offsetof(struct service_limits, sandbox),
       .value = "yes",
-      .help = "no: it may start programs, make code, and touch all that its user may" },
+      .choices = sandbox_words,
+      .help = "strict: a filter of system calls as well; no: it may touch all that its user may" },
     { .name = "max_memory",
       .type = ENCHUFE_OPTION_SIZE,
       .offset = offsetof(struct service_limits, max_memory),
@@ -218,6 +225,14 @@ const enchufe_option config_service_table[] = {
       .max = INT32_MAX,
       .choices = unlimited_word,
       .help = "descriptors of its worker" },
+    { .name = "max_processes",
+      .type = ENCHUFE_OPTION_INTEGER,
+      .offset = offsetof(struct service_limits, max_processes),
+      .value = "64",
+      .min = 1,
+      .max = INT32_MAX,
+      .choices = unlimited_word,
+      .help = "threads and processes that its worker may have beyond its loops" },
     { .name = NULL },
 };
 

@@ -17,8 +17,8 @@ static void log_closed(const struct enchufe_conn *conn, uint64_t duration)
               LOG_STR("reason", enchufe_reason_name(conn->reason)));
 }
 
-/* A client that does not read would keep its unsent megabytes in the system for minutes after a
- * close: a reset frees them. */
+/* Frees at once what the system holds for the client: for who does not read that would be megabytes, for
+ * minutes. */
 static void reset_on_close(int fd)
 {
     struct linger linger = { .l_onoff = 1, .l_linger = 0 };
@@ -26,12 +26,11 @@ static void reset_on_close(int fd)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 }
 
+/* Output that is given up must not look to the client as if the answer ended there. */
 static bool ends_with_reset(const struct enchufe_conn *conn)
 {
-    int reason = conn->reason;
-
-    return reason == ENCHUFE_CLOSED_ABORTED || reason == ENCHUFE_CLOSED_SLOW_READER ||
-           (conn->blocked && (reason == ENCHUFE_CLOSED_IDLE || reason == ENCHUFE_CLOSED_SESSION));
+    return conn->reason == ENCHUFE_CLOSED_ABORTED || conn->reason == ENCHUFE_CLOSED_SLOW_READER ||
+           conn->out.len != 0;
 }
 
 void conn_end(struct enchufe_conn *conn)

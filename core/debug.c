@@ -2,7 +2,7 @@
 #include "debug.h"
 #include "channel.h"
 #include "log.h"
-#include "supervisor.h"
+#include "worker_post.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -36,7 +36,7 @@ int debug_run(struct generation *generation, struct handover *handover, int sign
         goto out;
     for (size_t i = 0; i < count; i++)
         all.services[i] = i;
-    struct worker_setup setup = supervisor_setup(generation, &all, trace);
+    struct worker_setup setup = worker_post_setup(generation, &all, trace);
     setup.channel = ends[0];
     setup.signals = signals;
     setup.ready = log_debug_ready;

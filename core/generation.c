@@ -73,6 +73,9 @@ static void add_to_group(struct generation *generation, struct group *group, siz
     generation->loops[service] = config_loops(&generation->config->services[service], group->loops);
 }
 
+/* Of a worker: its first, and the watchdog's at the end. */
+#define OTHER_THREADS 2
+
 /* Services share the worker `main`; each that is isolated has one of its own. */
 static int plan_groups(struct generation *generation)
 {
@@ -94,6 +97,7 @@ static int plan_groups(struct generation *generation)
                     return -ENOMEM;
                 group->loops = pass == 1 && limits->threads != 0 ? (size_t)limits->threads : loops;
                 generation->group_count++;
+                generation->tasks += group->loops + OTHER_THREADS;
             }
             add_to_group(generation, group, i);
         }
@@ -128,11 +132,13 @@ static size_t most_loops(const struct generation *generation)
 
 /* ---- life ---- */
 
-static void require_sandbox(const struct config *config, struct report *report)
+static void require_sandbox(const struct generation *generation, struct report *report)
 {
+    const struct config *config = generation->config;
     char text[SANDBOX_TEXT];
 
-    if (config->server.require_sandbox && *sandbox_lacking(text) != '\0')
+    if (config->server.require_sandbox &&
+        *sandbox_lacking(config, &generation->identity, text) != '\0')
         report_add(report, &config->server.sandbox_place,
                    "this kernel lacks a part of the sandbox: %s; use a newer kernel, or remove the "
                    "key",
@@ -164,7 +170,7 @@ int generation_read(struct generation *generation, const char *file, const char 
     }
     decide_pinning(generation);
     privileges_find(config, &generation->identity, report);
-    require_sandbox(config, report);
+    require_sandbox(generation, report);
     seal_plugins(generation, report);
     return report->count != 0 ? -EINVAL : 0;
 }

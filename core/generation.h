@@ -29,6 +29,7 @@ struct generation {
     bool pinned;          /* each loop to one of them */
     struct group *groups; /* `main` first, if it has any service */
     size_t group_count;
+    size_t tasks; /* threads of all their workers */
     struct identity identity;
     struct sockets sockets;       /* empty until generation_bind() */
     struct stats_table *counters; /* NULL until then */

@@ -23,6 +23,13 @@ void guard_free(struct guard *guard);
  * its source's, which guard_leave() gives back. Any thread. */
 int guard_enter(const struct guard *guard, const enchufe_address *peer, uint64_t now);
 
+/* Undoes a guard_enter() that returned 0, for who is refused after all: it costs that source nothing. */
+static inline void guard_undo(const struct guard *guard, const enchufe_address *peer)
+{
+    if (guard->sources != NULL && peer->family != ENCHUFE_FAMILY_NONE)
+        sources_undo(guard->sources, peer);
+}
+
 static inline void guard_leave(const struct guard *guard, const enchufe_address *peer)
 {
     if (guard->sources != NULL && peer->family != ENCHUFE_FAMILY_NONE)

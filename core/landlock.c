@@ -53,11 +53,16 @@ struct net_port_attr {
     uint64_t port;
 };
 
+/* Asked once, by the master: a worker that could not ask must not take it for a kernel that has none. */
 int landlock_abi(void)
 {
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_RULESET_VERSION);
+    static long abi = -1;
 
-    return abi > 0 ? (int)abi : 0;
+    if (abi < 0)
+        abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_RULESET_VERSION);
+    if (abi < 0)
+        abi = 0;
+    return (int)abi;
 }
 
 /* Everything that this kernel can keep from us; what is not handled is free to all. */

@@ -3,6 +3,7 @@
 #include "control.h"
 #include "generation.h"
 #include "init.h"
+#include "landlock.h"
 #include "log.h"
 #include "log_sink.h"
 #include "master.h"
@@ -145,8 +146,15 @@ static void open_log(const struct config *config, struct report *report)
 }
 
 /* Who plugins run as, and what keeps them to it. */
-static void log_privileges(const struct identity *identity, bool debug)
+static void log_privileges(const struct generation *generation, bool debug)
 {
+    static const char *const filters[] = {
+        [SANDBOX_FILTER_NONE] = "no",
+        [SANDBOX_FILTER_STRICT] = "strict",
+        [SANDBOX_FILTER_ALL] = "all",
+    };
+    const struct config *config = generation->config;
+    const struct identity *identity = &generation->identity;
     char text[SANDBOX_TEXT];
 
     if (debug) {
@@ -156,7 +164,9 @@ static void log_privileges(const struct identity *identity, bool debug)
     if (geteuid() == 0)
         log_event(ENCHUFE_LOG_INFO, "workers run as", LOG_NUM("uid", identity->uid),
                   LOG_NUM("gid", identity->gid));
-    if (*sandbox_lacking(text) != '\0')
+    log_event(ENCHUFE_LOG_INFO, "sandbox", LOG_NUM("landlock", landlock_abi()),
+              LOG_STR("filter", filters[sandbox_filter(config, identity)]));
+    if (*sandbox_lacking(config, identity, text) != '\0')
         log_event(ENCHUFE_LOG_WARNING, "sandbox is incomplete", LOG_STR("lacking", text),
                   LOG_STR("advice", "a newer kernel has it (6.12 has all)"));
 }
@@ -206,7 +216,7 @@ static int run(const char *file, const struct arguments *arguments)
         const struct server_config *server = &generation.config->server;
         log_setup(server->log_level, (enum log_format)server->log_format);
         log_descriptor_limit(before, limit.rlim_cur, server->max_connections);
-        log_privileges(&generation.identity, arguments->debug);
+        log_privileges(&generation, arguments->debug);
         status = master_run(&setup, &generation);
     } else {
         handover_fail(&handover, &report);

@@ -67,9 +67,10 @@ int obituary_write(const struct obituary *about, int status, char summary[OBITUA
             snprintf(cause, sizeof cause, "exit status %d", WEXITSTATUS(status));
     }
     backtrace_log(&trace->backtrace, about->worker, about->pid);
-    snprintf(summary, OBITUARY_TEXT, "%s in %s of %s", cause,
-             blame.callback != NULL ? blame.callback : "no callback",
-             blame.name != NULL ? blame.name : "no service");
+    if (blame.name != NULL && blame.callback != NULL)
+        snprintf(summary, OBITUARY_TEXT, "%s in %s of %s", cause, blame.callback, blame.name);
+    else
+        snprintf(summary, OBITUARY_TEXT, "%s outside of all callbacks", cause);
     return blame.service;
 }
 

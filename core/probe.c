@@ -156,7 +156,10 @@ static void probe_from(int fd, const struct config *config, struct plugin_file *
         _exit(1);
     size_t count = plan(config, first, services);
     error[0] = '\0'; /* no file */
-    if (sandbox_enter(config, services, count, 1, identity, error + 1) != 0) {
+    const struct rlimits_setup limits = {
+        .config = config, .services = services, .service_count = count, .loops = 1
+    };
+    if (sandbox_enter(&limits, identity, error + 1) != 0) {
         say(fd, 'e', 0, error, strlen(error + 1) + 1);
         return;
     }
@@ -287,8 +290,11 @@ static void reap(struct child *child, bool done, bool hung, char *words, size_t 
         continue;
     kill(-child->pid, SIGKILL);
     words[0] = '\0';
-    if (hung || (!done && caught == 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
+    if (hung)
         snprintf(words, size, "did not return within %d s %s", LIMIT_MS / 1000, where);
+    else if (!done && caught == 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+        snprintf(words, size,
+                 "did not return %s: it was killed, or closed a descriptor of the server", where);
     else if (!done && (caught != 0 || WIFSIGNALED(status)))
         snprintf(words, size, "crashed %s (%s)%s", where,
                  trace_signal_name(caught != 0 ? caught : WTERMSIG(status)), hint);
@@ -434,9 +440,10 @@ int probe_describe(const struct plugin_file *file, bool options, char error[PLUG
     int err = spawn(&child);
     if (err == 0) {
         const struct config nothing = { .file = NULL };
+        const struct rlimits_setup limits = { .config = &nothing, .loops = 1 };
         struct identity identity;
         privileges_default(&identity);
-        if (sandbox_enter(&nothing, NULL, 0, 1, &identity, error) == 0)
+        if (sandbox_enter(&limits, &identity, error) == 0)
             describe(child.fd, file, options);
         else
             say(child.fd, 'e', 0, error, strlen(error));

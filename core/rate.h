@@ -36,4 +36,10 @@ static inline bool rate_take(const struct rate *rate, rate_bucket *full_at, uint
     return true;
 }
 
+/* Puts back a token that was taken. */
+static inline void rate_give_back(const struct rate *rate, rate_bucket *full_at)
+{
+    *full_at -= *full_at < rate->period ? *full_at : rate->period;
+}
+
 #endif

@@ -9,17 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A generation, with its workers from when it comes up, and who waits for it. */
-struct era {
-    struct rollover *rollover;
-    struct generation generation;
-    struct supervisor *supervisor; /* NULL: it has no workers yet */
-    uint64_t started_at;
-    struct report report; /* what is wrong with it */
-    struct report notes;  /* what of it takes a restart */
-    struct reload_waiter *waiters;
-};
-
 struct rollover {
     struct rollover_setup setup;
     struct era *serving;   /* the first one already as it comes up */
@@ -58,13 +47,9 @@ static void end_era(struct rollover *rollover, struct era **place)
     bool served = place == &rollover->serving || place == &rollover->draining;
 
     *place = NULL;
-    supervisor_free(era->supervisor);
     if (served && era->generation.counters != NULL)
         history_add(&rollover->history, &era->generation);
-    generation_free(&era->generation);
-    report_free(&era->report);
-    report_free(&era->notes);
-    free(era);
+    era_free(era);
 }
 
 /* ---- how a reload ends ---- */
@@ -77,22 +62,6 @@ static void go_on(struct rollover *rollover)
     start_next(rollover);
     if (rollover->wanted && !rollover->leaving)
         loop_defer(rollover->setup.loop, &rollover->begin);
-}
-
-/* The text, and a line for each of the report. */
-static void answer(struct era *era, bool good, const char *text, struct report *report)
-{
-    char *whole = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&whole, &size);
-
-    if (out != NULL) {
-        fputs(text, out);
-        report_print(report, out);
-        fclose(out);
-    }
-    waiters_answer(&era->waiters, good, whole != NULL ? whole : "no memory\n");
-    free(whole);
 }
 
 /* NULL: the last reload was right. */
@@ -112,7 +81,7 @@ static void reload_failed(struct rollover *rollover, struct era **place)
     for (size_t i = 0; i < era->report.count; i++)
         log_event(ENCHUFE_LOG_ERROR, "reload failed", LOG_STR("error", era->report.lines[i].text));
     note_failure(rollover, &era->report);
-    answer(era, false, "", &era->report);
+    era_answer(era, false, "", &era->report);
     end_era(rollover, place);
     go_on(rollover);
 }
@@ -175,7 +144,7 @@ static void era_deaf(void *context)
     if (era != rollover->draining || rollover->leaving)
         return;
     snprintf(text, sizeof text, "generation %u serves\n", serving->generation.number);
-    answer(serving, true, text, &serving->notes);
+    era_answer(serving, true, text, &serving->notes);
 }
 
 static void era_failed(void *context, const char *text)
@@ -295,20 +264,17 @@ static void has_read(void *context)
 static void begin(struct loop_task *task)
 {
     struct rollover *rollover = CONTAINER_OF(task, struct rollover, begin);
-    struct era *era;
-
     if (rollover->leaving || rollover->held || !rollover->started || rollover->candidate != NULL ||
         comes_up(rollover))
         return; /* again when that is over */
     rollover->wanted = false;
-    era = calloc(1, sizeof *era);
+    struct era *era = era_create(rollover, rollover->last_number + 1);
     if (era == NULL) {
         waiters_answer(&rollover->later, false, "no memory\n");
         return;
     }
-    era->rollover = rollover;
+    rollover->last_number++;
     waiters_append(&era->waiters, &rollover->later);
-    era->generation.number = ++rollover->last_number;
     rollover->candidate = era;
     rollover->setup.reloading(rollover->setup.context);
     log_event(ENCHUFE_LOG_INFO, "reloading", LOG_STR("file", rollover->setup.file),
@@ -361,6 +327,15 @@ static void end_reloads(struct rollover *rollover, const char *text)
         end_era(rollover, &rollover->next);
 }
 
+/* The file may have said `none` when it came up; the server's end is bounded by what it says now. */
+static void hurry_draining(struct rollover *rollover)
+{
+    uint64_t limit = rollover->serving->generation.config->server.drain_timeout;
+
+    if (rollover->draining != NULL && limit != 0)
+        supervisor_hurry(rollover->draining->supervisor, clock_ms() + limit);
+}
+
 void rollover_leave(struct rollover *rollover, bool at_once)
 {
     end_reloads(rollover, "the server is leaving\n");
@@ -374,6 +349,8 @@ void rollover_leave(struct rollover *rollover, bool at_once)
         if (all[i] != rollover->draining || at_once)
             supervisor_leave(all[i]->supervisor, at_once || all[i] == rollover->next);
     }
+    if (!at_once)
+        hurry_draining(rollover);
 }
 
 bool rollover_is_reloading(const struct rollover *rollover)
@@ -402,6 +379,7 @@ bool rollover_hand_over(struct rollover *rollover, const char *unwanted)
     sockets_retire_list(sockets, unwanted);
     sockets_give(sockets);
     supervisor_leave(rollover->serving->supervisor, false);
+    hurry_draining(rollover);
     return rollover->wanted;
 }
 
@@ -437,21 +415,13 @@ void rollover_each(const struct rollover *rollover,
                    void (*see)(void *context, const struct generation_view *view), void *context)
 {
     const struct era *all[] = { rollover->serving, rollover->draining, rollover->next };
-    static const char *const states[] = { "serving", "draining", "starting", "waiting" };
+    static const char *const states[] = { "serving", "draining", "starting" };
     uint64_t now = clock_ms();
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (all[i] == NULL)
             continue;
-        uint64_t deadline =
-            all[i]->supervisor != NULL ? supervisor_deadline(all[i]->supervisor) : 0;
-        struct generation_view view = { .generation = &all[i]->generation,
-                                        .supervisor = all[i]->supervisor,
-                                        .state = states[all[i]->supervisor != NULL ? i : 3],
-                                        .age_ms = now - all[i]->started_at,
-                                        .left_ms = deadline == 0    ? -1
-                                                   : deadline > now ? (int64_t)(deadline - now)
-                                                                    : 0 };
+        struct generation_view view = era_view(all[i], states[i], now);
         see(context, &view);
     }
 }
@@ -466,7 +436,7 @@ void rollover_reloads(const struct rollover *rollover, struct reload_view *view)
 struct rollover *rollover_start(const struct rollover_setup *setup, struct generation *first)
 {
     struct rollover *rollover = calloc(1, sizeof *rollover);
-    struct era *era = calloc(1, sizeof *era);
+    struct era *era = era_create(rollover, 1);
 
     if (rollover == NULL || era == NULL) {
         free(rollover);
@@ -484,7 +454,6 @@ struct rollover *rollover_start(const struct rollover_setup *setup, struct gener
                                       .context = rollover };
     rollover->last_number = 1;
     rollover->serving = era;
-    era->rollover = rollover;
     era->generation = *first;
     era->generation.number = 1;
     *first = (struct generation){ .config = NULL };

@@ -10,8 +10,7 @@
 #ifndef ROLLOVER_H
 #define ROLLOVER_H
 
-#include "supervisor.h"
-#include "waiters.h"
+#include "era.h"
 
 struct rollover;
 
@@ -69,13 +68,6 @@ void rollover_send_log(struct rollover *rollover, int fd);
 const struct generation *rollover_serving(const struct rollover *rollover);
 
 /* For the status: every generation with workers, the serving one first, and one that waits to have some. */
-struct generation_view {
-    const struct generation *generation;
-    const struct supervisor *supervisor; /* NULL: it waits */
-    const char *state;                   /* `serving`, `draining`, `starting`, `waiting` */
-    uint64_t age_ms;                     /* since it was started, or found right */
-    int64_t left_ms;                     /* draining: until its end; -1: no limit */
-};
 void rollover_each(const struct rollover *rollover,
                    void (*see)(void *context, const struct generation_view *view), void *context);
 

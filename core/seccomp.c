@@ -348,11 +348,15 @@ static void build(struct program *program, const struct seccomp_sockets *sockets
     answer(program, ALLOW);
 }
 
+/* Asked once, by the master, like Landlock's. */
 bool seccomp_is_there(void)
 {
+    static int there = -1;
     uint32_t action = SECCOMP_RET_ERRNO;
 
-    return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+    if (there < 0)
+        there = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+    return there != 0;
 }
 
 int seccomp_enter(const struct seccomp_sockets *sockets)

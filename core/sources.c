@@ -63,8 +63,9 @@ struct sources *sources_create(const struct source_limits *limits, size_t count)
         free(sources);
         return NULL;
     }
+    /* Shared (with nobody), so that it does not count as the services' max_memory. */
     sources->sets = mmap(NULL, sources->set_count * sizeof *sources->sets, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                         MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sources->sets == MAP_FAILED) {
         free(sources);
         return NULL;
@@ -129,19 +130,31 @@ int sources_enter(struct sources *sources, const enchufe_address *address, uint6
 
     if (source == NULL)
         source = take_place(set, ip);
-    if (limits->rate.count != 0 && !rate_take(&limits->rate, &source->bucket, now))
-        reason = ENCHUFE_CLOSED_SOURCE_RATE;
-    else if (limits->max_connections != 0 && source->connections >= limits->max_connections)
+    /* In this order, so that who is refused pays no token. */
+    if (limits->max_connections != 0 && source->connections >= limits->max_connections)
         reason = ENCHUFE_CLOSED_SOURCE_LIMIT;
+    else if (limits->rate.count != 0 && !rate_take(&limits->rate, &source->bucket, now))
+        reason = ENCHUFE_CLOSED_SOURCE_RATE;
     else if (limits->max_connections != 0)
         source->connections++;
     pthread_mutex_unlock(lock);
     return reason;
 }
 
-/* A source may have got its place only after connections that began in the crowd; who leaves is not asked
- * which of them it was. The sums are right: what a source has open and its place does not count, the crowd
- * does. */
+/* One connection less. A source may have got its place only after connections that began in the crowd; who
+ * leaves is not asked which of them it was. The sums are right: what a source has open and its place does not
+ * count, the crowd does. */
+static struct source *give_back(struct set *set, struct ip ip)
+{
+    struct source *source = find(set, ip);
+
+    if (source == NULL || source->connections == 0)
+        source = &set->crowd;
+    assert(source->connections > 0);
+    source->connections--;
+    return source;
+}
+
 void sources_leave(struct sources *sources, const enchufe_address *address)
 {
     if (sources->limits.max_connections == 0)
@@ -149,11 +162,20 @@ void sources_leave(struct sources *sources, const enchufe_address *address)
     struct ip ip = source_of(&sources->limits.prefix, address);
     pthread_mutex_t *lock;
     struct set *set = lock_set(sources, &ip, &lock);
-    struct source *source = find(set, ip);
 
-    if (source == NULL || source->connections == 0)
-        source = &set->crowd;
-    assert(source->connections > 0);
-    source->connections--;
+    give_back(set, ip);
+    pthread_mutex_unlock(lock);
+}
+
+void sources_undo(struct sources *sources, const enchufe_address *address)
+{
+    const struct source_limits *limits = &sources->limits;
+    struct ip ip = source_of(&limits->prefix, address);
+    pthread_mutex_t *lock;
+    struct set *set = lock_set(sources, &ip, &lock);
+    struct source *source = limits->max_connections != 0 ? give_back(set, ip) : find(set, ip);
+
+    if (limits->rate.count != 0 && source != NULL)
+        rate_give_back(&limits->rate, &source->bucket);
     pthread_mutex_unlock(lock);
 }

@@ -170,13 +170,13 @@ static void print_reasons(FILE *out, const struct stats *stats)
 /* Datagrams that were not answered, to protect others. */
 static void print_refusals(FILE *out, const struct stats *stats)
 {
+    char services[32], groups[32], ratio[32];
+
     if (stats->datagrams_refused + stats->datagrams_to_groups + stats->datagrams_over_ratio == 0)
         return;
-    fprintf(out,
-            "  not answered: %" PRIu64 " to services, %" PRIu64 " multicast or broadcast, %" PRIu64
-            " over max_reply_ratio\n",
-            (uint64_t)stats->datagrams_refused, (uint64_t)stats->datagrams_to_groups,
-            (uint64_t)stats->datagrams_over_ratio);
+    fprintf(out, "  not answered: %s to services, %s to groups, %s over the ratio\n",
+            amount(stats->datagrams_refused, services), amount(stats->datagrams_to_groups, groups),
+            amount(stats->datagrams_over_ratio, ratio));
 }
 
 /* The plugin's own. */

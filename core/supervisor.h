@@ -11,7 +11,7 @@ struct supervisor;
 /* What the owner is told, each with context. */
 struct supervisor_events {
     void (*prepared)(void *context); /* every worker waits to accept; once */
-    void (*ready)(void *context);    /* every worker accepts; once */
+    void (*ready)(void *context);    /* every worker accepts, or has died over it twice; once */
     void (*failed)(void *context,
                    const char *text); /* a worker did not come up before that; once */
     void (*deaf)(void *context);      /* after leaving: no worker accepts any more; once */
@@ -46,6 +46,9 @@ void supervisor_reap(struct supervisor *supervisor);
  * beyond their time are killed. */
 void supervisor_leave(struct supervisor *supervisor, bool at_once);
 
+/* Those that drain have until then at most, by clock_ms(), whatever their own configuration says. */
+void supervisor_hurry(struct supervisor *supervisor, uint64_t deadline);
+
 /* Hands the workers another descriptor to log to; fd stays the caller's. */
 void supervisor_send_log(struct supervisor *supervisor, int fd);
 
@@ -58,9 +61,5 @@ void supervisor_each(const struct supervisor *supervisor,
 
 /* For one whose workers are gone. */
 void supervisor_free(struct supervisor *supervisor);
-
-/* What a worker for that group would be told, but for its channel. */
-struct worker_setup supervisor_setup(struct generation *generation, const struct group *group,
-                                     struct trace *trace);
 
 #endif

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -64,22 +65,34 @@ static void reap(pid_t pid, int *status)
         continue;
 }
 
+/* What it said, as a whole: every error of its configuration is in it. */
+static void tell_end(const struct upgrade *upgrade, int status, const char *why, FILE *out)
+{
+    if (why == NULL && WIFEXITED(status))
+        fprintf(out, "the new server ended with status %d%s\n%s", WEXITSTATUS(status),
+                upgrade->said_len != 0 ? ":" : "; its log says why",
+                upgrade->said_len != 0 ? upgrade->said : "");
+    else
+        fprintf(out, "the new server %s\n", why != NULL ? why : "was killed");
+}
+
 static void fail(struct upgrade *upgrade, const char *why)
 {
-    char text[2048];
+    char *text = NULL;
+    size_t size = 0;
     pid_t pid = upgrade->pid;
     int status = 0;
 
     kill(pid, SIGKILL); /* it may have closed the pipe and live on */
     reap(pid, &status);
-    if (why == NULL && WIFEXITED(status))
-        snprintf(text, sizeof text, "the new server ended with status %d%s\n%s",
-                 WEXITSTATUS(status), upgrade->said_len != 0 ? ":" : "; its log says why",
-                 upgrade->said_len != 0 ? upgrade->said : "");
-    else
-        snprintf(text, sizeof text, "the new server %s\n", why != NULL ? why : "was killed");
+    FILE *out = open_memstream(&text, &size);
+    if (out != NULL) {
+        tell_end(upgrade, status, why, out);
+        fclose(out);
+    }
     end(upgrade);
-    upgrade->done(upgrade->context, false, pid, text);
+    upgrade->done(upgrade->context, false, pid, text != NULL ? text : "no memory\n");
+    free(text);
 }
 
 static void too_late(struct timer *timer)

@@ -49,11 +49,13 @@ static int failed(struct worker *worker, const char *text)
     return -EINVAL;
 }
 
-/* Nothing but the master's channel tells a worker what to do: signals that a terminal or a service
- * manager sends to the whole group are the master's to handle. */
+/* Nothing but the master's channel tells a worker what to do: signals that a service manager sends to all
+ * are the master's to handle. In a group of its own a worker is in the terminal's background, where SIGTTOU
+ * would stop it at the first line of its log. */
 static void detach_signals(void)
 {
-    static const int ignored[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE };
+    static const int ignored[] = { SIGINT,  SIGQUIT, SIGTERM, SIGHUP,
+                                   SIGUSR1, SIGUSR2, SIGPIPE, SIGTTOU };
     sigset_t none;
 
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
@@ -68,11 +70,16 @@ static void detach_signals(void)
 static int become_worker(struct worker *worker)
 {
     const struct worker_setup *setup = worker->setup;
+    const struct rlimits_setup limits = { .config = setup->config,
+                                          .services = setup->services,
+                                          .service_count = setup->service_count,
+                                          .loops = setup->loops,
+                                          .tasks = setup->tasks };
     char error[SANDBOX_TEXT];
 
+    setpgid(0, 0); /* what a plugin forks goes with it */
     detach_signals();
-    if (sandbox_enter(setup->config, setup->services, setup->service_count, setup->loops,
-                      setup->identity, error) != 0)
+    if (sandbox_enter(&limits, setup->identity, error) != 0)
         return failed(worker, error);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "enchufe-worker");

@@ -38,13 +38,12 @@ static int pinned_to(const struct worker_loop *wl)
     return pins != NULL ? pins->numbers[wl->index % pins->count] : -1;
 }
 
-static int add_datagram(struct worker_loop *wl, struct enchufe_loop *at, int fd, bool broadcast,
-                        const _Atomic unsigned char *gone)
+static int add_datagram(struct worker_loop *wl, struct enchufe_loop *at, int fd,
+                        const struct bound_endpoint *bound, const _Atomic unsigned char *gone)
 {
     size_t number = wl->datagram_count++;
 
-    return datagram_start(&wl->datagrams[number], at, wl->batch, fd, (uint32_t)number, broadcast,
-                          gone);
+    return datagram_start(&wl->datagrams[number], at, wl->batch, fd, (uint32_t)number, bound, gone);
 }
 
 /* Which of a service's loops this one is. A service that uses fewer than there are begins at a loop of its
@@ -75,7 +74,7 @@ static int listen_one(struct worker_loop *wl, size_t item, struct enchufe_loop *
 
     for (size_t n = first; n < end && err == 0; n += loops) {
         on.fd = listener->fds[n];
-        err = is_udp ? add_datagram(wl, at, on.fd, bound->broadcast, on.gone)
+        err = is_udp ? add_datagram(wl, at, on.fd, bound, on.gone)
                      : acceptor_start(&wl->acceptors[wl->acceptor_count++], at, &on);
     }
     return err;

@@ -17,6 +17,7 @@ struct worker_setup {
     const size_t *services; /* which of the configuration's services */
     size_t service_count;
     size_t loops;
+    size_t tasks;            /* threads of all workers of the generation */
     const struct cpus *pins; /* loop i is bound to the i-th of these; NULL: to none */
     const struct sockets *sockets;
     struct plugin_file *const *files; /* of each service of the configuration */

@@ -23,6 +23,8 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -41,8 +43,10 @@
     FUNCTION(calloc, ENOMEM)                                                                       \
     FUNCTION(realloc, ENOMEM)                                                                      \
     FUNCTION(accept4, EMFILE)                                                                      \
+    FUNCTION(aligned_alloc, ENOMEM)                                                                \
     FUNCTION(bind, EADDRINUSE)                                                                     \
     FUNCTION(connect, ECONNREFUSED)                                                                \
+    FUNCTION(dup2, EBADF)                                                                          \
     FUNCTION(dup, EMFILE)                                                                          \
     FUNCTION(epoll_create1, EMFILE)                                                                \
     FUNCTION(epoll_ctl, ENOSPC)                                                                    \
@@ -51,12 +55,17 @@
     FUNCTION(fcntl, EMFILE)                                                                        \
     FUNCTION(fdopen, ENOMEM)                                                                       \
     FUNCTION(fork, EAGAIN)                                                                         \
+    FUNCTION(fopen, EMFILE)                                                                        \
     FUNCTION(fstat, EIO)                                                                           \
+    FUNCTION(getrandom, ENOSYS)                                                                    \
     FUNCTION(getsockname, ENOBUFS)                                                                 \
     FUNCTION(getsockopt, ENOBUFS)                                                                  \
     FUNCTION(inotify_add_watch, ENOSPC)                                                            \
     FUNCTION(inotify_init1, EMFILE)                                                                \
     FUNCTION(listen, EADDRINUSE)                                                                   \
+    FUNCTION(landlock_add_rule, ENOMEM)                                                            \
+    FUNCTION(landlock_create_ruleset, EMFILE)                                                      \
+    FUNCTION(landlock_restrict_self, E2BIG)                                                        \
     FUNCTION(memfd_create, ENFILE)                                                                 \
     FUNCTION(mmap, ENOMEM)                                                                         \
     FUNCTION(open, ENFILE)                                                                         \
@@ -71,10 +80,14 @@
     FUNCTION(recvmmsg, ENOMEM)                                                                     \
     FUNCTION(recvmsg, ENOMEM)                                                                      \
     FUNCTION(send, ENOBUFS)                                                                        \
+    FUNCTION(seccomp, ENOMEM)                                                                      \
     FUNCTION(sendfile, ENOMEM)                                                                     \
     FUNCTION(sendmmsg, ENOBUFS)                                                                    \
     FUNCTION(sendmsg, ENOBUFS)                                                                     \
     FUNCTION(sendto, ENOBUFS)                                                                      \
+    FUNCTION(setresgid, EPERM)                                                                     \
+    FUNCTION(setresuid, EAGAIN)                                                                    \
+    FUNCTION(setrlimit, EPERM)                                                                     \
     FUNCTION(setsockopt, ENOMEM)                                                                   \
     FUNCTION(shutdown, ENOTCONN)                                                                   \
     FUNCTION(sigaltstack, ENOMEM)                                                                  \
@@ -200,6 +213,13 @@ void *calloc(size_t count, size_t size)
     return fails(CALL_calloc) ? NULL : __libc_calloc(count, size);
 }
 
+extern void *__libc_memalign(size_t alignment, size_t size);
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    return fails(CALL_aligned_alloc) ? NULL : __libc_memalign(alignment, size);
+}
+
 void *realloc(void *memory, size_t size)
 {
     return fails(CALL_realloc) ? NULL : __libc_realloc(memory, size);
@@ -243,6 +263,14 @@ int open(const char *path, int flags, ...)
     mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
     va_end(args);
     return fails(CALL_open) ? -1 : REAL(open)(path, flags, mode);
+}
+
+/* What the header makes of open() where it cannot see the flags. */
+int __open_2(const char *path, int flags);
+
+int __open_2(const char *path, int flags)
+{
+    return fails(CALL_open) ? -1 : ((int (*)(const char *, int))real("open"))(path, flags);
 }
 
 int fcntl(int fd, int command, ...)
@@ -308,7 +336,7 @@ int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
     return can && fails(CALL_epoll_ctl) ? -1 : REAL(epoll_ctl)(epoll, operation, fd, event);
 }
 
-/* The core's own way to some of the functions below (system_call.h). */
+/* The core's own way to some of the functions below (system_call.h), and what has no function. */
 static int function_of(long call)
 {
     switch (call) {
@@ -316,10 +344,18 @@ static int function_of(long call)
         return CALL_accept4;
     case SYS_epoll_pwait:
         return CALL_epoll_wait;
+    case SYS_landlock_add_rule:
+        return CALL_landlock_add_rule;
+    case SYS_landlock_create_ruleset:
+        return CALL_landlock_create_ruleset;
+    case SYS_landlock_restrict_self:
+        return CALL_landlock_restrict_self;
     case SYS_recvfrom:
         return CALL_recv;
     case SYS_recvmmsg:
         return CALL_recvmmsg;
+    case SYS_seccomp:
+        return CALL_seccomp;
     case SYS_sendto:
         return CALL_send;
     case SYS_sendmmsg:
@@ -357,11 +393,14 @@ WRAP(int, -1, accept4, (int fd, struct sockaddr *address, socklen_t *len, int fl
 WRAP(int, -1, bind, (int fd, const struct sockaddr *address, socklen_t len), (fd, address, len))
 WRAP(int, -1, connect, (int fd, const struct sockaddr *address, socklen_t len), (fd, address, len))
 WRAP(int, -1, dup, (int fd), (fd))
+WRAP(int, -1, dup2, (int from, int to), (from, to))
 WRAP(int, -1, epoll_create1, (int flags), (flags))
 WRAP(int, -1, epoll_wait, (int epoll, struct epoll_event *events, int count, int timeout),
      (epoll, events, count, timeout))
 WRAP(FILE *, NULL, fdopen, (int fd, const char *mode), (fd, mode))
+WRAP(FILE *, NULL, fopen, (const char *path, const char *mode), (path, mode))
 WRAP(int, -1, fstat, (int fd, struct stat *status), (fd, status))
+WRAP(ssize_t, -1, getrandom, (void *data, size_t size, unsigned flags), (data, size, flags))
 WRAP(int, -1, getsockname, (int fd, struct sockaddr *address, socklen_t *len), (fd, address, len))
 WRAP(int, -1, getsockopt, (int fd, int level, int option, void *value, socklen_t *len),
      (fd, level, option, value, len))
@@ -389,6 +428,10 @@ WRAP(ssize_t, -1, sendmsg, (int fd, const struct msghdr *message, int flags), (f
 WRAP(ssize_t, -1, sendto,
      (int fd, const void *data, size_t size, int flags, const struct sockaddr *to, socklen_t len),
      (fd, data, size, flags, to, len))
+WRAP(int, -1, setresgid, (gid_t real_id, gid_t effective, gid_t saved), (real_id, effective, saved))
+WRAP(int, -1, setresuid, (uid_t real_id, uid_t effective, uid_t saved), (real_id, effective, saved))
+WRAP(int, -1, setrlimit, (__rlimit_resource_t resource, const struct rlimit *limit),
+     (resource, limit))
 WRAP(int, -1, setsockopt, (int fd, int level, int option, const void *value, socklen_t len),
      (fd, level, option, value, len))
 WRAP(int, -1, shutdown, (int fd, int how), (fd, how))

@@ -276,13 +276,13 @@ static void make_service(struct input *in)
     enchufe_plugin *v = &world.service.plugin.v;
 
     world.config = (struct service_config){ .name = "fuzz" };
-    world.config.limits.idle_timeout = how & 1 ? 3000 : 0;
-    world.config.limits.write_timeout = how & 2 ? 5000 : 0;
     world.config.limits.max_output = outputs[how >> 2 & 3];
     world.service =
         (struct enchufe_service){ .name = "fuzz",
                                   .config = &world.config,
                                   .counters = world.service.counters,
+                                  .timeouts = { .idle = how & 1 ? 3000 : 0,
+                                                .write = how & 2 ? 5000 : 0 },
                                   .max_input = inputs[how >> 4 & 1 ? how >> 5 & 2 : 0] };
     *v = (enchufe_plugin){ .name = "fuzz",
                            .conn_size = how & 0x80 ? 40 : 0,

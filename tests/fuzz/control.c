@@ -28,16 +28,18 @@ void rollover_forget(struct rollover *rollover, struct reload_waiter *waiter)
     (void)rollover, (void)waiter;
 }
 
-void status_print(FILE *out, const struct rollover *rollover, uint64_t uptime)
+void status_print(FILE *out, const struct rollover *rollover, const struct predecessor *predecessor,
+                  uint64_t up_ms)
 {
-    (void)rollover, (void)uptime;
+    (void)rollover, (void)predecessor, (void)up_ms;
     order("status");
     fputs("well\n", out);
 }
 
-void status_print_json(FILE *out, const struct rollover *rollover, uint64_t uptime)
+void status_print_json(FILE *out, const struct rollover *rollover,
+                       const struct predecessor *predecessor, uint64_t up_ms)
 {
-    (void)rollover, (void)uptime;
+    (void)rollover, (void)predecessor, (void)up_ms;
     order("status json");
     fputs("{}\n", out);
 }

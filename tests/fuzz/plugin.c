@@ -140,8 +140,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     world.config = *world.service.config;
     world.service.config = &world.config;
     unsigned how = input_byte(&in);
-    world.config.limits.idle_timeout = how & 1 ? 3000 : 0;
-    world.config.limits.write_timeout = how & 2 ? 5000 : 0;
+    world.service.timeouts =
+        (struct timeouts){ .idle = how & 1 ? 3000 : 0, .write = how & 2 ? 5000 : 0 };
     world.config.limits.max_output = outputs[how >> 2 & 3];
     fake.now = 1000000;
     fake.faults = input_part(&in, input_byte(&in));

@@ -11,6 +11,7 @@
 #include <enchufe/plugin.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -232,8 +233,11 @@ static long try_setgroups(const char *word)
 
 static long try_capset(const char *word)
 {
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    const struct __user_cap_data_struct data[2] = { { .effective = 1, .permitted = 1 } };
+
     (void)word;
-    return syscall(SYS_capset, NULL, NULL);
+    return syscall(SYS_capset, &header, data);
 }
 
 static long try_mount(const char *word)
@@ -272,7 +276,7 @@ static long try_perf(const char *word)
     return syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0);
 }
 
-/* Whatever could be asked of a ring, there is none. */
+/* What can be asked of a ring, the plugin `ring` tries. */
 static long try_uring(const char *word)
 {
     char params[120] = { 0 };

@@ -21,9 +21,10 @@ from server import environment
 from settings import BUILD, ENCHUFE, PLUGINS
 
 LIBRARY = os.path.join(BUILD, "tests", "fault.so")
-# The server, its probe, its worker; what a reload forks: its probe, that one's child, and the next worker.
-PROCESSES = {0: "master", 1: "probe", 2: "worker", 3: "reload's probe", 4: "its child",
-             5: "reload's worker"}
+# The server, its probe, its worker; what a reload forks: who reads the configuration, the child that looks names
+# up for it, the probe, and the next worker.
+PROCESSES = {0: "master", 1: "probe", 2: "worker", 3: "reload's reader", 4: "its child",
+             5: "reload's probe", 6: "reload's worker"}
 NOTES_PROCESSES = 8
 PATIENCE = 15  # seconds: what takes longer hangs
 
@@ -52,6 +53,8 @@ class Run:
     def _start(self):
         config = (f"[server]\nthreads = 2\ncontrol = {self.directory}/control\nwatch = yes\n"
                   f"log = {self.directory}/log\nstart_timeout = 3s\ndrain_timeout = 3s\n"
+                  "[defaults]\nmax_connections_per_source = 1000\nrate_per_source = 1000000/s\n"
+                  "allow = 127.0.0.0/8\ndeny = 192.0.2.0/24\nmax_files = 1000\n"
                   f"[echo]\nplugin = echo\nlisten = tcp://{self.host}:7 udp://{self.host}:7 "
                   f"unix://{self.directory}/echo\n"
                   f"[hola]\nplugin = hola\nlisten = tcp://{self.host}:8\n")

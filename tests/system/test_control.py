@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import signal
 import socket
 import stat
 import subprocess
@@ -238,6 +239,14 @@ def test_the_status_fits_in_80_columns_and_shows_what_there_is():
         assert re.search(r"^  ended: .*closed-by-client \d+", text, re.M)
         for endpoint in server.endpoints("echo"):
             assert f"  {endpoint}\n" in text
+
+
+def test_the_status_says_of_a_worker_that_was_killed_that_no_callback_was_to_blame():
+    with Controlled(service("echo")) as server:
+        before = server.serving_pids()
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: server.serving_pids() not in ([], before), "the worker is restarted")
+        assert "last crash: SIGKILL outside of all callbacks\n" in server.command("status").stdout
 
 
 def test_the_json_status_says_the_same_as_the_text():

@@ -29,6 +29,15 @@ def calls():
     return {process: dict(zip(names, counts)) for process, counts in run.calls.items()}
 
 
+def test_the_processes_are_those_that_are_named(calls):
+    """A process that the server forks anew moves the numbers of those behind it."""
+    makes = {process: {name for name, count in calls[process].items() if count} for process in calls}
+    for process, name in {**faults.PROCESSES, 7: "nobody"}.items():
+        assert ("pthread_create" in makes[process]) == name.endswith("worker"), name
+        assert ("setresuid" in makes[process]) <= name.endswith(("worker", "probe")), name
+        assert bool(makes[process]) == (name != "nobody"), name
+
+
 def try_all(function, process):
     """Every call until the run makes no such call any more, which a little more or less luck decides."""
     outcomes, missing = [], 0

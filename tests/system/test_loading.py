@@ -87,6 +87,11 @@ def test_an_exit_in_a_constructor_is_refused(tmp_path, command):
     assert re.search(r"exit|ended", refused(tmp_path, plugin_path("load_exit"), command))
 
 
+def test_a_plugin_that_is_killed_is_not_told_to_be_slow(tmp_path):
+    line = refused(tmp_path, plugin_path("load_killed"))
+    assert "it was killed" in line and " within " not in line
+
+
 def test_an_endless_constructor_is_refused_after_a_while(tmp_path):
     line = refused(tmp_path, plugin_path("load_endless"), timeout=30 * SLOWER)
     assert re.search(r"time|second|\d+ ?m?s", line)

@@ -2,8 +2,9 @@
 
 import itertools
 import statistics
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -128,6 +129,43 @@ def test_a_reload_while_a_service_waits_for_its_next_start_serves_those_who_wait
         last.socket.close()
         for client in waiting:
             client.socket.close()
+
+
+@contextmanager
+def clients_that_come_again(addresses):
+    """For each address one that connects as soon as the one before was let go."""
+    over = threading.Event()
+
+    def come_again(address):
+        while not over.is_set():
+            with Client(*address) as client:
+                client.socket.settimeout(0.5)
+                with suppress(OSError):
+                    client.socket.recv(1)
+
+    threads = [threading.Thread(target=come_again, args=(address,)) for address in addresses]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_reload_does_not_wait_until_services_that_crash_with_each_client_are_all_up_at_once():
+    names = [f"crash-{number}" for number in range(4)]
+    config = "".join(service(name, "crash", isolate="yes", on_open="yes") for name in names)
+    with Controlled(config + service("echo"), crashes=True) as server:
+        addresses = [socket_address(server.endpoint(name)) for name in names]
+        with clients_that_come_again(addresses):
+            server.wait_for_lines("worker crashed", 8)
+            assert server.reload() == "generation 2 serves\n"
+            server.write(config.replace("on_open = yes", "on_open = no") + service("echo"))
+            assert server.reload() == "generation 3 serves\n"
+        with server.connect("crash-0") as client:
+            assert client.ask(b"-", 1) == b"-"
 
 
 @pytest.mark.soak

@@ -241,3 +241,14 @@ def test_no_descriptor_is_left_by_those_whose_place_was_taken():
         assert max(counts) <= counts[0], counts
         let_go()
         server.wait_for_generation(8)
+
+
+def test_the_servers_end_waits_no_longer_than_the_newest_drain_timeout_says():
+    with Controlled(ECHO, FOR_EVER) as server, server.connect("echo") as held:
+        assert held.ask(b"hola", 4) == b"hola"
+        server.write(ECHO, drain_timeout="500ms")
+        server.reload()
+        assert server.generations()["draining"]["left"] is None
+        server.process.send_signal(signal.SIGTERM)
+        assert held.receive_all() == b""
+        assert server.process.wait(DEADLINE) == 0

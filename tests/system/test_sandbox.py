@@ -1,87 +1,41 @@
 """What plugin code can reach: nothing but what its section names."""
 
-import ctypes
 import os
 import re
 import shutil
 import socket
-import struct
 import subprocess
 
 import pytest
 
 from server import Server, run, service
 from settings import ROOT as HOME
-from settings import SANITIZED, VARIANT, plugin_path
+from settings import SANITIZED, plugin_path
+from trespasser import (DENIED, TRACED, Trespasser, no_landlock, no_seccomp, status_of,
+                        whole_sandbox)  # noqa: F401
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="only root can become another user")
 
-# The leak checker of AddressSanitizer lives on tracing its process from another.
-TRACED = VARIANT == "asan"
-
-DENIED = ("EPERM", "EACCES")
+def cage(sandbox):
+    return Server("".join(service(name, sandbox=sandbox) for name in ("trespass", "ring", "echo")))
 
 
-def status_of(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        return dict(re.findall(r"^(\w+):\s*(.*)$", file.read(), re.MULTILINE))
-
-
-def no_landlock():
-    """What landlock_create_ruleset answers on a kernel without: for a test's server and its children."""
-    forbid(444)
-
-
-def no_seccomp():
-    forbid(317 if os.uname().machine == "x86_64" else 277)
-
-
-def forbid(number):
-    """Makes a system call fail with ENOSYS from now on."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    program = b"".join(struct.pack("HBBI", *step) for step in (
-        (0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7fff0000)))
-    code = ctypes.create_string_buffer(program, len(program))
-    fprog = struct.pack("HxxxxxxQ", 4, ctypes.addressof(code))
-    assert libc.prctl(38, 1, 0, 0, 0) == 0
-    assert libc.prctl(22, 2, fprog, 0, 0) == 0, os.strerror(ctypes.get_errno())
-
-
-def lacking():
-    """What the server says that this kernel lacks."""
-    with Server(service("echo")) as server:
-        found = server.lines("sandbox is incomplete")
-        return found[0]["lacking"] if found else ""
+@pytest.fixture(scope="module", params=["yes", "strict"])
+def caged(whole_sandbox, request):
+    with cage(request.param) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def whole_sandbox():
-    missing = lacking()
-    if missing:
-        pytest.skip(f"this kernel lacks a part: {missing}")
-
-
-class Trespasser:
-    """A connection to the plugin `trespass`."""
-
-    def __init__(self, server, name="trespass"):
-        self.client = server.connect(name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.client.socket.close()
-
-    def ask(self, *words):
-        self.client.send(" ".join(map(str, words)).encode() + b"\n")
-        return self.client.receive_line().strip()
+def lightly_caged(whole_sandbox):
+    with cage("yes") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def caged(whole_sandbox):
-    with Server(service("trespass") + service("echo")) as server:
+def strictly_caged(whole_sandbox):
+    with cage("strict") as server:
         yield server
 
 
@@ -96,32 +50,66 @@ def stranger():
 
 # ---- what nobody may ----
 
+def deny(server, attempt, name="trespass"):
+    worker = server.worker()
+    with Trespasser(server, name) as trespasser:
+        assert trespasser.ask(attempt) in DENIED
+    with server.connect("echo") as client:
+        assert client.ask(b"hola", 4) == b"hola"
+    assert server.worker() == worker
+
+
 @pytest.mark.parametrize("attempt", [
     "open /etc/passwd", "open /proc/1/status", "write /tmp/enchufe-trespass", "list /", "list /tmp",
-    "write /dev/shm/enchufe-trespass", "tcp 9", "udp 9", "mptcp 9", "fastopen 9", "unix /run/x.sock",
-    "abstract x", "exec", "execveat", "setuid", "setgroups", "capset", "mount", "chroot", "unshare",
-    "keyctl", "bpf", "perf", "uring", "map-wx", "make-exec", "memfd", "group"])
+    "write /dev/shm/enchufe-trespass", "tcp 9", "exec", "execveat", "setuid", "setgroups", "capset",
+    "mount", "chroot", "map-wx", "make-exec"])
 def test_it_is_denied_and_the_server_goes_on(caged, attempt):
-    worker = caged.worker()
-    with Trespasser(caged) as trespasser:
-        assert trespasser.ask(attempt) in DENIED
-    with caged.connect("echo") as client:
-        assert client.ask(b"hola", 4) == b"hola"
-    assert caged.worker() == worker
+    deny(caged, attempt)
+
+
+@pytest.mark.parametrize("attempt", [
+    "udp 9", "mptcp 9", "fastopen 9", "unix /run/x.sock", "abstract x", "unshare", "keyctl", "bpf", "perf",
+    "uring", "memfd", "group"])
+def test_it_is_denied_by_strict(strictly_caged, attempt):
+    deny(strictly_caged, attempt)
+
+
+@pytest.mark.parametrize("attempt", ["open /etc/passwd", "write /tmp/enchufe-trespass", "tcp 9"])
+def test_it_is_denied_through_a_ring(lightly_caged, attempt):
+    with Trespasser(lightly_caged, "ring") as trespasser:
+        if trespasser.ask("open /dev/null") != "done":
+            pytest.skip("this kernel has no io_uring")
+    deny(lightly_caged, attempt, "ring")
+
+
+def test_strict_has_no_rings(strictly_caged):
+    with Trespasser(strictly_caged, "ring") as trespasser:
+        assert trespasser.ask("open /dev/null") == "ring EPERM"
 
 
 @pytest.mark.skipif(TRACED, reason="the leak checker needs it")
-@pytest.mark.parametrize("attempt", ["fork", "ptrace"])
-def test_another_process_is_denied(caged, stranger, attempt):
-    with Trespasser(caged) as trespasser:
-        assert trespasser.ask(attempt, stranger) in DENIED
+def test_a_process_is_denied_by_strict(strictly_caged):
+    with Trespasser(strictly_caged) as trespasser:
+        assert trespasser.ask("fork") in DENIED
 
 
-@pytest.mark.parametrize("attempt", ["kill", "queue", "peek"])
+@pytest.mark.parametrize("attempt", ["kill", "queue", "peek", "ptrace"])
 @pytest.mark.parametrize("whom", ["master", "stranger"])
 def test_other_processes_cannot_be_reached(caged, stranger, attempt, whom):
     with Trespasser(caged) as trespasser:
         assert trespasser.ask(attempt, stranger if whom == "stranger" else caged.pid) in DENIED
+
+
+def test_abstract_sockets_of_others_cannot_be_reached(caged):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("\0enchufe-test-%d" % os.getpid())
+        listener.listen()
+        with Trespasser(caged) as trespasser:
+            assert trespasser.ask("abstract enchufe-test-%d" % os.getpid()) == "EPERM"
+
+
+def test_a_worker_has_a_process_group_of_its_own(caged):
+    assert os.getpgid(caged.worker()) == caged.worker()
 
 
 def test_threads_and_signals_of_its_own_are_fine(caged):
@@ -141,9 +129,28 @@ def test_no_plugin_code_runs_before(caged):
 def test_workers_have_no_capability(caged):
     status = status_of(caged.worker())
     assert status["NoNewPrivs"] == "1"
-    assert status["Seccomp"] == "2"
     sets = ["CapInh", "CapPrm", "CapEff", "CapAmb"] + (["CapBnd"] if ROOT else [])
     assert {name: int(status[name], 16) for name in sets} == dict.fromkeys(sets, 0)
+
+
+def test_only_strict_costs_a_filter(lightly_caged, strictly_caged):
+    own = status_of(os.getpid())["Seccomp_filters"]
+    assert status_of(lightly_caged.worker())["Seccomp_filters"] == own
+    assert int(status_of(strictly_caged.worker())["Seccomp_filters"]) == int(own) + 1
+
+
+def test_one_strict_service_makes_its_worker_strict(whole_sandbox):
+    with Server(service("trespass") + service("echo", sandbox="strict") +
+                service("other", "trespass", isolate="yes")) as server:
+        with Trespasser(server) as trespasser, Trespasser(server, "other") as other:
+            assert trespasser.ask("uring") == "EPERM"
+            assert other.ask("memfd") == "done"
+
+
+@pytest.mark.parametrize("sandbox, words", [("yes", "no"), ("strict", "strict")])
+def test_the_log_says_once_which_sandbox_workers_have(whole_sandbox, sandbox, words):
+    with Server(service("echo", sandbox=sandbox) + service("hola", isolate="yes")) as server:
+        assert [line["filter"] for line in server.lines("sandbox")] == [words]
 
 
 def test_a_crash_is_still_told(whole_sandbox):
@@ -171,7 +178,7 @@ def public(shared_path):
 
 
 def test_paths_that_are_named(whole_sandbox, public):
-    with Server(service("trespass", read_paths=public / "in", write_paths=public / "out") +
+    with Server(service("trespass", read_paths=public / "in", write_paths=public / "out", sandbox="strict") +
                 service("other", "trespass", isolate="yes")) as server:
         with Trespasser(server) as trespasser:
             assert trespasser.ask("open", public / "in/file") == "done"
@@ -193,17 +200,19 @@ def test_relative_paths_count_from_the_file(whole_sandbox):
         assert trespasser.ask("open", server.log_file) == "EACCES"
 
 
-def test_ports_that_are_named(whole_sandbox):
+@pytest.mark.parametrize("sandbox", ["yes", "strict"])
+def test_ports_that_are_named(whole_sandbox, sandbox):
     with socket.create_server(("127.0.0.1", 0)) as named, socket.create_server(("127.0.0.1", 0)) as other:
         port, wrong = named.getsockname()[1], other.getsockname()[1]
-        with Server(service("trespass", connect=f"tcp://127.0.0.1:{port}")) as server, \
+        with Server(service("trespass", connect=f"tcp://127.0.0.1:{port}", sandbox=sandbox)) as server, \
                 Trespasser(server) as trespasser:
             assert trespasser.ask("tcp", port) == "done"
             assert trespasser.ask("tcp", wrong) == "EACCES"
-            assert trespasser.ask("fastopen", wrong) == "EPERM"
-            assert trespasser.ask("mptcp", wrong) == "EPERM"
-            assert trespasser.ask("udp", port) == "EPERM"
-            assert trespasser.ask("unix /run/x.sock") == "EPERM"
+            if sandbox == "strict":
+                assert trespasser.ask("fastopen", wrong) == "EPERM"
+                assert trespasser.ask("mptcp", wrong) == "EPERM"
+                assert trespasser.ask("udp", port) == "EPERM"
+                assert trespasser.ask("unix /run/x.sock") == "EPERM"
 
 
 def test_datagrams_and_unix_sockets_that_are_named(whole_sandbox, public):
@@ -213,7 +222,8 @@ def test_datagrams_and_unix_sockets_that_are_named(whole_sandbox, public):
         listener.listen()
         hidden.bind("\0enchufe-test-%d" % os.getpid())
         hidden.listen()
-        with Server(service("trespass", connect=f"udp://127.0.0.1:9 unix://{public}/in/sock")) as server, \
+        with Server(service("trespass", connect=f"udp://127.0.0.1:9 unix://{public}/in/sock",
+                            sandbox="strict")) as server, \
                 Trespasser(server) as trespasser:
             assert trespasser.ask("udp 9") == "done"
             assert trespasser.ask("unix", public / "in/sock") == "done"
@@ -251,7 +261,9 @@ def test_a_service_without_a_sandbox(public):
     ({"connect": "tcp://127.0.0.1:0"}, "", r"x\] connect: .*port 0"),
     ({"sandbox": "no"}, "", r"x\] sandbox: no needs isolate = yes"),
     ({"sandbox": "no", "isolate": "yes"}, "require_sandbox = yes", "contradicts require_sandbox"),
+    ({"sandbox": "stric"}, "", r"x\] sandbox: .*strict"),
     ({"max_memory": "1k"}, "", r"x\] max_memory: "),
+    ({"max_processes": "0"}, "", r"x\] max_processes: "),
     ({"read_path": "/"}, "", 'did you mean "read_paths"'),
 ])
 def test_what_is_wrong_with_the_keys_is_told(tmp_path, keys, server_keys, error):
@@ -298,39 +310,11 @@ def test_a_plugin_that_needs_executable_memory_to_load_is_told_so(whole_sandbox,
     assert run("check", tmp_path / "x.ini").returncode == 0
 
 
-# ---- limits ----
-
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer's shadow is larger than any limit")
-def test_memory_is_limited(whole_sandbox):
-    with Server("[server]\nthreads = 2\n" + service("trespass", max_memory="64m", isolate="yes") +
-                service("echo")) as server:
-        with Trespasser(server) as trespasser, server.connect("echo") as client:
-            assert 16 <= int(trespasser.ask("eat")) < 64
-            assert client.ask(b"hola", 4) == b"hola"
-            assert 16 <= int(trespasser.ask("eat")) < 64
-
-
-def test_descriptors_are_limited(whole_sandbox):
-    with Server(service("trespass", max_files=200, isolate="yes") + service("echo")) as server:
-        with Trespasser(server) as trespasser, server.connect("echo") as client:
-            assert int(trespasser.ask("descriptors")) < 200
-            assert client.ask(b"hola", 4) == b"hola"
-            assert trespasser.ask("thread") == "done"
-
-
-def test_core_dumps_only_where_asked(tmp_path):
-    for word, soft in (("no", "0"), ("yes", None)):
-        with Server(f"[server]\ncore_dumps = {word}\n" + service("echo")) as server:
-            with open(f"/proc/{server.worker()}/limits", encoding="ascii") as file:
-                limit = re.search(r"Max core file size\s+(\S+)\s+(\S+)", file.read()).groups()
-            assert limit[1] == soft if soft else limit[1] != "0"
-
-
 # ---- a kernel that lacks a part ----
 
 @pytest.mark.parametrize("without, words", [(no_landlock, "Landlock"), (no_seccomp, "seccomp")])
 def test_a_part_that_the_kernel_lacks_is_told_once(without, words):
-    with Server(service("echo") + service("hola", isolate="yes"), preexec=without) as server:
+    with Server(service("echo", sandbox="strict") + service("hola", isolate="yes"), preexec=without) as server:
         lines = server.lines("sandbox is incomplete")
         assert len(lines) == 1 and words in lines[0]["lacking"]
         with server.connect("echo") as client:
@@ -339,10 +323,21 @@ def test_a_part_that_the_kernel_lacks_is_told_once(without, words):
 
 @pytest.mark.parametrize("without, words", [(no_landlock, "Landlock"), (no_seccomp, "seccomp")])
 def test_a_sandbox_that_is_required_and_lacks_a_part_is_an_error(without, words):
-    with Server("[server]\nrequire_sandbox = yes\n" + service("echo"), preexec=without,
+    with Server("[server]\nrequire_sandbox = yes\n" + service("echo", sandbox="strict"), preexec=without,
                 wait=False) as server:
         assert server.process.wait(20) == 1
         assert re.search(rf"\[server\] require_sandbox: .*{words}", server.log())
+
+
+def test_a_part_that_nobody_needs_is_not_missed(whole_sandbox):
+    with Server("[server]\nrequire_sandbox = yes\n" + service("echo"), preexec=no_seccomp) as server:
+        assert not server.lines("sandbox is incomplete")
+
+
+def test_where_landlock_is_too_old_there_is_the_filter(whole_sandbox):
+    with Server(service("trespass"), preexec=no_landlock) as server, Trespasser(server) as trespasser:
+        assert server.lines("sandbox")[0]["filter"] == "all"
+        assert trespasser.ask("uring") == "EPERM"
 
 
 def test_a_sandbox_that_is_required_and_there(whole_sandbox):
@@ -362,6 +357,7 @@ def test_workers_of_root_are_nobody_unless_said(line, uid):
         assert server.lines("workers run as")[0]["uid"] == str(uid)
         with Trespasser(server) as trespasser:
             assert trespasser.ask("open /etc/shadow") in DENIED
+            assert (trespasser.ask("uring") == "EPERM") == (uid == 0)
 
 
 @needs_root

@@ -179,6 +179,19 @@ def test_session_timeout_closes_who_takes_its_last_answer_too_slowly():
         closed_with(server, "session-timeout")
 
 
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_an_answer_that_the_end_of_the_server_cuts_off_does_not_look_whole(how):
+    config = "[server]\ndrain_timeout = 300ms\n" + service("producer")
+    with Server(config) as server:
+        with server.connect("producer", receive_buffer=4096) as client:
+            client.send(b"50000000\n")
+            assert client.receive(1000)
+            server.stop(how)
+            with pytest.raises(ConnectionResetError):
+                client.receive_all()
+        assert server.wait_for_lines("closed", reason="shutdown")
+
+
 def test_idle_timeout_closes_also_who_takes_no_output():
     with Server(service("producer", idle_timeout="500ms", write_timeout="never")) as server:
         with server.connect("producer", receive_buffer=4096) as client:

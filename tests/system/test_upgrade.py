@@ -291,6 +291,14 @@ def test_a_new_server_that_does_not_come_up_changes_nothing(how):
 
 
 @pytest.mark.soak
+def test_every_error_of_the_new_configuration_is_told():
+    with Upgradable(service("echo")) as server:
+        names = [f"nowhere-{number}" for number in range(60)]
+        server.configure("".join(service(name, name) for name in names))
+        done = server.command("upgrade")
+        assert done.returncode == 1 and all(name + ".so" in done.stderr for name in names)
+
+
 def test_failures_in_a_row_under_load_and_then_a_good_one():
     with Upgradable(ECHO) as server:
         with Traffic(server.endpoints(), hold=5) as traffic:
@@ -518,3 +526,14 @@ def test_a_new_server_that_is_not_up_yet_ends_with_the_old_one_that_is_killed():
         wait_until(lambda: not [pid for pid in old + new if process_lives(pid)],
                    "every process is gone", SLOWER)
         order.communicate()
+
+
+def test_a_generation_that_drained_for_ever_does_not_keep_an_old_server():
+    with Upgradable(service("echo"), drain="none") as server, server.connect("echo") as held:
+        assert held.ask(b"hola", 4) == b"hola"
+        server.head = server.head.replace("none", "500ms")
+        server.configure(service("echo"))
+        assert server.command("reload").returncode == 0
+        server.upgrade()
+        assert held.receive_all() == b""
+        server.those_before_have_left()

@@ -156,11 +156,13 @@ static void ending_an_empty_loan_leaves_nothing(void **state)
 static void sizes_beyond_the_maximum_are_refused(void **state)
 {
     struct buffer buffer = { .data = NULL };
+    /* The compiler, which sees that there are no such bytes, must not know. */
+    volatile size_t too_long = BUFFER_MAX - 4, longest = SIZE_MAX;
 
     (void)state;
     assert_int_equal(buffer_append(&buffer, "hola", 4), 0);
-    assert_int_equal(buffer_append(&buffer, "", BUFFER_MAX - 4), -ENOBUFS);
-    assert_int_equal(buffer_append(&buffer, "", SIZE_MAX), -ENOBUFS);
+    assert_int_equal(buffer_append(&buffer, "", too_long), -ENOBUFS);
+    assert_int_equal(buffer_append(&buffer, "", longest), -ENOBUFS);
     holds(&buffer, "hola");
     buffer_free(&buffer);
 }

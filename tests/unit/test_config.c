@@ -304,7 +304,7 @@ static void misspelt_keys_never_pass(void **state)
         "service's section; there are isolate, threads, max_connections, "
         "max_connections_per_source, first_byte_timeout, idle_timeout, message_timeout, "
         "write_timeout, session_timeout, max_input, max_output, backlog, "
-        "trust_source_ports, max_reply_ratio, sandbox, max_memory, max_files, "
+        "trust_source_ports, max_reply_ratio, sandbox, max_memory, max_files, max_processes, "
         "rate_per_source, source_prefix, allow, deny, socket_mode, socket_group\n");
     assert_errors("[Defualts]\nidle_timeout = 1m\nlisten = tcp://127.0.0.1:0\n",
                   "e.ini:1: [Defualts] plugin: is missing; write plugin = NAME, or [defaults] if "
@@ -399,7 +399,7 @@ static void the_keys_of_a_service_are_known_by_name(void **state)
     assert_string_equal(keys[1], "listen");
     while (keys[count])
         count++;
-    assert_int_equal(count, 28);
+    assert_int_equal(count, 29);
     assert_string_equal(keys[count - 1], "socket_group");
     assert_ptr_equal(config_service_keys(), keys);
 }

@@ -65,7 +65,7 @@ static void ports_of_services_are_suspected_zero_among_them(void **state)
     reflection_init(&reflection, &none);
     for (unsigned port = 0; port < 65536; port++) {
         route.peer.port = (uint16_t)port;
-        assert_int_equal(reflection_suspects(&reflection, &route), port < 1024);
+        assert_int_equal(reflection_suspects(&reflection, &route, -1, false), port < 1024);
     }
 }
 

@@ -132,6 +132,29 @@ static void a_flood_of_other_sources_makes_nobody_forgotten_who_matters(void **s
     sources_free(sources);
 }
 
+static void who_is_refused_pays_no_token(void **state)
+{
+    struct sources *sources = create((struct source_limits){
+        .rate = { .count = 3, .period = 3600000, .burst = 3 }, .max_connections = 1 });
+    const enchufe_address one = ipv4(1);
+
+    (void)state;
+    assert_int_equal(enter(sources, one, 1000), 0);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(enter(sources, one, 1000), ENCHUFE_CLOSED_SOURCE_LIMIT);
+    leave(sources, one);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(enter(sources, one, 1000), 0);
+        sources_undo(sources, &one);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(enter(sources, one, 1000), 0);
+        leave(sources, one);
+    }
+    assert_int_equal(enter(sources, one, 1000), ENCHUFE_CLOSED_SOURCE_RATE);
+    sources_free(sources);
+}
+
 /* All places of all sets taken by open connections: who comes then is held to the limit together with the
  * others of its set, never let in without one, and counted exactly once. */
 static void a_table_full_of_connections_holds_the_others_to_a_limit_together(void **state)
@@ -327,6 +350,7 @@ int main(void)
         cmocka_unit_test(a_source_comes_no_faster_than_its_rate),
         cmocka_unit_test(a_source_is_an_address_up_to_its_prefix),
         cmocka_unit_test(a_flood_of_other_sources_makes_nobody_forgotten_who_matters),
+        cmocka_unit_test(who_is_refused_pays_no_token),
         cmocka_unit_test(a_table_full_of_connections_holds_the_others_to_a_limit_together),
         cmocka_unit_test(a_larger_table_has_room_for_all_who_can_be_connected),
         cmocka_unit_test(chosen_collisions_do_not_last),

@@ -1,6 +1,6 @@
 /* Datagrams that are not sent to protect others: counted each time, told once. */
-#ifndef REFUSAL_H
-#define REFUSAL_H
+#ifndef DATAGRAM_REFUSAL_H
+#define DATAGRAM_REFUSAL_H
 
 #include "service.h"
 
@@ -13,7 +13,7 @@ enum refusal {
 
 /* Counts a refusal, and logs the first of its kind of each service: whoever forges senders would fill the
  * log. peer and len are of what was to be sent. Returns the negative errno for the plugin. */
-int refusal_note(struct enchufe_loop *at, enum refusal why, const enchufe_address *peer,
-                 size_t len);
+int datagram_refusal_note(struct enchufe_loop *at, enum refusal why, const enchufe_address *peer,
+                          size_t len);
 
 #endif

@@ -1,5 +1,5 @@
 /* What became of datagrams that are not sent: the count, the line of the log, the plugin's error. */
-#include "refusal.h"
+#include "datagram_refusal.h"
 #include "log.h"
 #include <errno.h>
 
@@ -27,7 +27,8 @@ static const struct kind kinds[] = {
                             "to forged senders too" },
 };
 
-int refusal_note(struct enchufe_loop *at, enum refusal why, const enchufe_address *peer, size_t len)
+int datagram_refusal_note(struct enchufe_loop *at, enum refusal why, const enchufe_address *peer,
+                          size_t len)
 {
     const struct kind *kind = &kinds[why];
     struct enchufe_service *service = at->service;
