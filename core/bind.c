@@ -1,10 +1,12 @@
 /* Sockets of the system: created, their options set, bound. */
 #include "bind.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/fsuid.h>
 #include <unistd.h>
 
 /* An output queue in the system that a client which never reads can fill; left alone it grows to
@@ -126,6 +128,38 @@ const char *bind_clear_stale(const char *path)
         return "is in use: another server listens there";
     unlink(path);
     return NULL;
+}
+
+/* An owner may give a file to a group of his own, which needs no privilege that the master has given up: as
+ * root it takes the group on for that one call. */
+static int set_group(int fd, gid_t gid)
+{
+    gid_t before = (gid_t)setfsgid(gid);
+    int err = fchownat(fd, "", (uid_t)-1, gid, AT_EMPTY_PATH) != 0 ? -errno : 0;
+
+    setfsgid(before);
+    return err;
+}
+
+/* By a descriptor, since whoever owns the folder may put a link to another file there at any moment. */
+int bind_set_access(const char *path, const struct stat *file, mode_t mode, gid_t gid)
+{
+    int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), err = 0;
+    char link[32];
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) != 0)
+        err = errno == ENOENT ? 0 : -errno;
+    else if (st.st_dev == file->st_dev && st.st_ino == file->st_ino) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (st.st_gid != gid)
+            err = set_group(fd, gid);
+        if (err == 0 && (st.st_mode & ALLPERMS) != mode && chmod(link, mode) != 0)
+            err = -errno;
+    }
+    if (fd >= 0)
+        close(fd);
+    return err;
 }
 
 void bind_report(struct report *report, const struct endpoint *endpoint, const struct place *place,

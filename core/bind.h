@@ -4,6 +4,7 @@
 
 #include "endpoint.h"
 #include "report.h"
+#include <sys/stat.h>
 
 /* Binds the first socket of an endpoint, which fails where anybody else has it; the port that the system chose
  * for port 0 goes into the endpoint, which also becomes IPv4 where there is no IPv6. Returns it, or -errno. */
@@ -15,6 +16,10 @@ int bind_another(struct endpoint *endpoint);
 /* Removes the file of a Unix socket that nobody listens on any more. Returns NULL, or what is in the way:
  * a static text that goes on behind the path. */
 const char *bind_clear_stale(const char *path);
+
+/* The rights of the file that a Unix socket was bound to, if it is still this one. Nobody can connect before
+ * it listens, so until then nothing is too late. Returns 0 or -errno. */
+int bind_set_access(const char *path, const struct stat *file, mode_t mode, gid_t gid);
 
 /* Says why the endpoint cannot be had. */
 void bind_report(struct report *report, const struct endpoint *endpoint, const struct place *place,

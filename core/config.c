@@ -4,6 +4,7 @@
 #include "config_access.h"
 #include "config_clash.h"
 #include "config_file.h"
+#include "config_folders.h"
 #include "config_keys.h"
 #include "config_sources.h"
 #include "value.h"
@@ -234,6 +235,26 @@ static bool says_listen(const struct section *section)
     return false;
 }
 
+/* A key that is missing because it is misspelt is one mistake, and told once: here, so that a plugin is
+ * not asked for it as well. Returns whether there is such a one. */
+static bool report_misspelling_of(const struct builder *builder, const char *wanted)
+{
+    struct service_config *service = builder->service;
+
+    for (size_t i = 0; i < service->setting_count; i++) {
+        const char *near = options_nearest(service->settings[i].key, config_service_keys());
+
+        if (!near || strcmp(near, wanted) != 0)
+            continue;
+        options_report_unknown(NULL, &service->settings[i], config_service_keys(), builder->report);
+        service->setting_count--;
+        memmove(&service->settings[i], &service->settings[i + 1],
+                (service->setting_count - i) * sizeof *service->settings);
+        return true;
+    }
+    return false;
+}
+
 static void report_missing(const struct builder *builder, const struct section *section)
 {
     struct place place = section->place;
@@ -242,8 +263,9 @@ static void report_missing(const struct builder *builder, const struct section *
         report_add(builder->report, &place, "is empty: a service needs plugin and listen");
         return;
     }
+    bool no_plugin = !builder->service->plugin_place.line;
     place.key = "plugin";
-    if (!builder->service->plugin_place.line) {
+    if (no_plugin && !report_misspelling_of(builder, "plugin")) {
         static const char *const special[] = { "server", "defaults", NULL };
         const char *near = options_nearest(place.section, special);
 
@@ -252,11 +274,12 @@ static void report_missing(const struct builder *builder, const struct section *
                        "is missing; write plugin = NAME, or [%s] if that is meant", near);
         else
             report_add(builder->report, &place, "is missing; write plugin = NAME");
-        report_misspelt(builder);
     }
     place.key = "listen";
-    if (!says_listen(section))
+    if (!says_listen(section) && !report_misspelling_of(builder, "listen"))
         report_add(builder->report, &place, "is missing; write listen = tcp://HOST:PORT");
+    if (no_plugin)
+        report_misspelt(builder);
 }
 
 static void read_service(struct builder *builder, const struct section *section,
@@ -278,6 +301,7 @@ static void read_service(struct builder *builder, const struct section *section,
             builder->config->memory->failed = true;
         config_sources_read(&service->limits, section->settings, section->count,
                             builder->config->memory, builder->report);
+        config_sources_check(service, section->settings, section->count, builder->report);
         if (!section->repeated)
             report_missing(builder, section);
     } else {
@@ -319,7 +343,8 @@ static void read_defaults(struct config *config, const struct sections *sections
 static void read_services(struct config *config, const struct sections *sections,
                           struct report *report)
 {
-    struct service_limits defaults = { .max_reply_ratio = RATIO_OF_PLUGIN };
+    struct service_limits defaults = { .max_reply_ratio = RATIO_OF_PLUGIN,
+                                       .socket = { .mode = -1 } };
 
     timeouts_unsaid(&defaults.timeouts);
     read_defaults(config, sections, &defaults, report);
@@ -373,6 +398,7 @@ struct config *config_read(const char *file, struct report *report)
     read_services(config, &sections, report);
     config_check_endpoints(config, report);
     config_access_check(config, report);
+    config_check_folders(config, report);
     config_file_free(&sections);
     if (config->memory->failed) {
         config_free(config);

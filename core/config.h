@@ -47,6 +47,13 @@ struct cidr_entries {
     size_t count;
 };
 
+/* Who may connect to a Unix socket: the rights of its file. */
+struct socket_access {
+    int mode; /* -1: not said */
+    uint32_t gid;
+    struct place group_place; /* line 0: no group was said */
+};
+
 /* What a section of its own or [defaults] can say of every service. A service starts with a copy of the
  * defaults; what is pointed to is the configuration's. */
 struct service_limits {
@@ -64,10 +71,11 @@ struct service_limits {
     struct source_prefix source_prefix; /* 0: not said, which differs for streams and datagrams */
     struct cidr_entries allow, deny;
     const struct cidr_list *access; /* of both; NULL: everybody */
-    int sandbox;                    /* enum sandbox */
-    uint64_t max_memory;            /* 0: no limit */
-    int64_t max_files;              /* 0: as many as the server may have */
-    int64_t max_processes;          /* 0: as many as its user may have */
+    struct socket_access socket;
+    int sandbox;           /* enum sandbox */
+    uint64_t max_memory;   /* 0: no limit */
+    int64_t max_files;     /* 0: as many as the server may have */
+    int64_t max_processes; /* 0: as many as its user may have */
 };
 
 /* One endpoint of a service (`listen`, or `connect`), and where it was said. */

@@ -59,11 +59,12 @@ static void add_path(struct reader *reader, const char *word, struct path_list *
         return;
     }
     paths->items = items;
-    items[paths->count++] = (struct named_path){ .path = path, .place = *place };
     if (stat(path, &st) != 0 && (errno == ENOENT || errno == ENOTDIR))
         report_add(reader->report, place,
                    "there is no \"%s\"; make it first, or name the folder that it will be in",
                    path);
+    else
+        items[paths->count++] = (struct named_path){ .path = path, .place = *place };
 }
 
 static struct path_list *paths_of(struct service_config *service, const char *key)

@@ -1,5 +1,7 @@
-/* Who may come, and how often: text to lists of prefixes, rates and prefixes of sources. */
+/* Who may come, and how often: text to lists of prefixes, rates, prefixes of sources, and the rights of Unix
+ * sockets. */
 #include "config_sources.h"
+#include "names.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +9,7 @@
 #define BLANKS " \t"
 
 const char *const config_source_keys[] = { "rate_per_source", "source_prefix", "allow", "deny",
-                                           NULL };
+                                           "socket_mode",     "socket_group",  NULL };
 
 bool config_sources_knows(const char *key)
 {
@@ -169,6 +171,57 @@ static void read_list(const struct reader *reader, const char *key, struct cidr_
     *out = list;
 }
 
+/* ---- socket_mode, socket_group */
+
+static void read_mode(const struct reader *reader, struct socket_access *socket)
+{
+    const struct setting *setting = find_one(reader, "socket_mode");
+
+    if (setting == NULL)
+        return;
+    size_t len = strlen(setting->value);
+    if (len < 3 || len > 4 || strspn(setting->value, "01234567") != len ||
+        (len == 4 && setting->value[0] != '0'))
+        report_add(reader->report, &setting->place,
+                   "\"%s\" is no mode of a file; write three octal digits, such as 0660",
+                   setting->value);
+    else
+        socket->mode = (int)strtol(setting->value, NULL, 8);
+}
+
+static void read_group(const struct reader *reader, struct socket_access *socket)
+{
+    const struct setting *setting = find_one(reader, "socket_group");
+    struct name name;
+
+    if (setting == NULL)
+        return;
+    names_look_up(NAME_GROUP, setting->value, &name);
+    if (name.silent)
+        report_add(reader->report, &setting->place, "cannot look up group \"%s\": %s",
+                   setting->value, name.wrong);
+    else if (!name.found)
+        report_add(reader->report, &setting->place,
+                   "unknown group \"%s\"; `getent group` lists those there are", setting->value);
+    socket->gid = name.gid;
+    socket->group_place = setting->place;
+}
+
+void config_sources_check(const struct service_config *service, const struct setting *settings,
+                          size_t count, struct report *report)
+{
+    size_t others = 0;
+
+    while (others < service->listen_count && service->listens[others].endpoint.kind != ENCHUFE_UNIX)
+        others++;
+    if (others == 0 || others < service->listen_count)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (strncmp(settings[i].key, "socket_", 7) == 0 && config_sources_knows(settings[i].key))
+            report_add(report, &settings[i].place,
+                       "is for unix:// endpoints, and this service has none; remove the key");
+}
+
 void config_sources_read(struct service_limits *limits, const struct setting *settings,
                          size_t count, struct config_memory *memory, struct report *report)
 {
@@ -180,6 +233,8 @@ void config_sources_read(struct service_limits *limits, const struct setting *se
     read_prefix(&reader, &limits->source_prefix);
     read_list(&reader, "allow", &limits->allow);
     read_list(&reader, "deny", &limits->deny);
+    read_mode(&reader, &limits->socket);
+    read_group(&reader, &limits->socket);
     limits->access = NULL;
     if (limits->allow.count + limits->deny.count != 0)
         limits->access = config_keep(memory, cidr_compile(limits->allow.items, limits->allow.count,

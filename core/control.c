@@ -389,13 +389,14 @@ struct control *control_open(const char *path, int inherited, struct loop *loop,
     else
         wrong = open_path(control, where);
     if (wrong != NULL) {
-        log_event(path != NULL ? ENCHUFE_LOG_ERROR : ENCHUFE_LOG_INFO, "no control socket",
+        log_event(path != NULL ? ENCHUFE_LOG_ERROR : ENCHUFE_LOG_WARNING, "no control socket",
                   LOG_STR("path", where), LOG_STR("error", wrong),
                   LOG_STR("advice",
                           path != NULL
                               ? "name a path in [server] control where a socket can be made"
-                              : "name a path in [server] control; without one, `enchufe status`, "
-                                "`reload`, `upgrade` and `stop` do not reach this server"));
+                              : "write control = PATH into [server]: until then `enchufe stop`, "
+                                "`status` and the like do not reach this server, but another one "
+                                "that has the path"));
         free(control);
         return NULL;
     }

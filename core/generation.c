@@ -182,6 +182,7 @@ int generation_bind(struct generation *generation, const struct sockets_before *
 
     if (config == NULL || generation->loops == NULL)
         return -EINVAL;
+    privileges_allow(config, &generation->identity, report);
     sockets_bind(&generation->sockets, config, generation->loops, before, report);
     generation->counters = stats_create(config->service_count + 1, most_loops(generation));
     if (generation->counters == NULL)

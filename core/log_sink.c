@@ -236,6 +236,12 @@ void log_sink_report(int level, const char *line, size_t len, uint64_t count)
 
 /* ---- opening ---- */
 
+static void forget(int fd)
+{
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 int log_sink_open_file(const char *path)
 {
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
@@ -255,6 +261,17 @@ static int open_syslog(void)
     strcpy(sink.syslog.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     return fd < 0 ? -errno : fd;
+}
+
+int log_sink_find_syslog(const char **path)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+
+    *path = sink.syslog.sun_path;
+    if (fd < 0 || connect(fd, (struct sockaddr *)&sink.syslog, sizeof sink.syslog) != 0)
+        err = -errno;
+    forget(fd);
+    return err;
 }
 
 /* Others share the description of standard error (the shell, say) and would be surprised if it no longer
@@ -318,12 +335,6 @@ static void share(void)
         return;
     shared = memory;
     shared->lost = unshared.lost;
-}
-
-static void forget(int fd)
-{
-    if (fd > STDERR_FILENO)
-        close(fd);
 }
 
 static bool names_file(const char *target)

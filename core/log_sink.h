@@ -17,6 +17,10 @@ void log_sink_close(void);
  * -errno. */
 int log_sink_check(const char *target);
 
+/* Whether somebody listens for the system's log where log_sink_open() said that lines go there. Returns 0 or
+ * -errno, and in path where that is. */
+int log_sink_find_syslog(const char **path);
+
 /* Opens the file of a log that was moved away, for log_sink_take() here and in the workers. Returns the
  * descriptor, which is the caller's, or -errno. */
 int log_sink_open_file(const char *path);

@@ -133,10 +133,16 @@ static void open_log(const struct config *config, struct report *report)
 {
     const char *target = config->server.log;
     int err = log_sink_open(target);
+    const char *path;
 
     if (err != 0)
         report_add(report, &config->server.log_place, "cannot open %s: %s",
                    target != NULL ? target : "stderr", strerror(-err));
+    else if (log_sink_is_syslog() && (err = log_sink_find_syslog(&path)) != 0)
+        fprintf(stderr,
+                "enchufe: warning: nobody listens at %s (%s), so all lines of the log are lost "
+                "until the system's log comes up; log = stderr, or a file, needs none\n",
+                path, strerror(-err));
 }
 
 /* Who plugins run as, and what keeps them to it. */
@@ -231,6 +237,10 @@ static int check(const char *file, const struct arguments *arguments)
     struct report report = { .lines = NULL };
     int err = load(&generation, file, arguments, &report);
 
+    if (err == 0 && privileges_allow(generation.config, &generation.identity, &report) != 0) {
+        fputs("note: ", stderr);
+        report_print(&report, stderr);
+    }
     if (err == 0)
         printf("%s: ok, %zu service%s, %zu endpoint%s\n", file, generation.config->service_count,
                generation.config->service_count == 1 ? "" : "s", generation.config->endpoint_count,

@@ -1,8 +1,10 @@
 /* Opening a plugin: dlopen, ABI check, and a copy of the vtable in this server's size. */
 #include "plugin.h"
+#include "config_keys.h"
 #include "framing.h"
 #include "options.h"
 #include "stats.h"
+#include "trace.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
@@ -104,6 +106,15 @@ static bool good_name(const char *name)
                strlen(name);
 }
 
+/* An option that no section can set, because the server takes the key for its own: NULL where there is none. */
+static const char *find_reserved(const enchufe_option *options)
+{
+    for (const char *const *key = config_service_keys(); *key != NULL; key++)
+        if (options_find(options, *key) != NULL)
+            return *key;
+    return NULL;
+}
+
 static int check_contract(struct plugin *plugin, char error[PLUGIN_ERROR])
 {
     const enchufe_plugin *v = &plugin->v;
@@ -132,6 +143,12 @@ static int check_contract(struct plugin *plugin, char error[PLUGIN_ERROR])
     if (v->options != NULL &&
         (wrong = options_check_table(v->options, v->settings_size, why, sizeof why)) != NULL)
         return refuse(plugin, error, "has a bad option table: %s", wrong);
+    if ((wrong = find_reserved(v->options)) != NULL)
+        return refuse(
+            plugin, error,
+            "has a bad option table: option \"%s\": the server has a key of this name, so "
+            "no section could set it; choose another",
+            wrong);
     return 0;
 }
 
@@ -156,6 +173,7 @@ int plugin_open(struct plugin *plugin, const struct plugin_file *file, bool from
     if (theirs->size < VTABLE_MIN)
         return refuse(plugin, error, "has a damaged vtable: its size is %u", theirs->size);
     memcpy(&plugin->v, theirs, theirs->size < sizeof plugin->v ? theirs->size : sizeof plugin->v);
+    trace_go_on(CALLBACK_tables);
     int err = copy_tables(plugin, theirs, error);
     if (err == 0)
         err = check_contract(plugin, error);

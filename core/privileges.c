@@ -59,13 +59,21 @@ int privileges_find(const struct config *config, struct identity *identity, stru
             return -EINVAL;
         identity->gid = name.gid;
     }
-    if (geteuid() != 0 && (identity->uid != geteuid() || identity->gid != getegid())) {
-        report_add(report, server->user != NULL ? &server->user_place : &server->group_place,
-                   "only root can change who the server is: start it as root, or "
-                   "remove the key");
-        return -EINVAL;
-    }
     return 0;
+}
+
+int privileges_allow(const struct config *config, const struct identity *identity,
+                     struct report *report)
+{
+    const struct server_config *server = &config->server;
+
+    if (!identity->change || geteuid() == 0 ||
+        (identity->uid == geteuid() && identity->gid == getegid()))
+        return 0;
+    report_add(report, server->user != NULL ? &server->user_place : &server->group_place,
+               "only root can change who the server is: start it as root, or "
+               "remove the key");
+    return -EINVAL;
 }
 
 /* ---- capabilities ---- */

@@ -20,6 +20,11 @@ void privileges_default(struct identity *identity);
  * process. Returns 0 or -EINVAL. */
 int privileges_find(const struct config *config, struct identity *identity, struct report *report);
 
+/* Whether this process can become that user: to serve it must, to check a file for root it need not. Returns 0,
+ * or -EINVAL where it reported. */
+int privileges_allow(const struct config *config, const struct identity *identity,
+                     struct report *report);
+
 /* Becomes that user, for good, and gives up every capability and the way to new ones. Returns 0 or
  * -errno. */
 int privileges_drop(const struct identity *identity);

@@ -277,7 +277,12 @@ static void reap(struct child *child, bool done, bool hung, char *words, size_t 
 
     trace_blame(child->trace, &callback);
     int caught = child->trace->signal;
-    const char *where = callback == CALLBACK_check ? "in its check" : "while it was opened";
+    const char *where = callback == CALLBACK_check    ? "in its check"
+                        : callback == CALLBACK_tables ? "while its tables were read"
+                                                      : "while it was opened";
+    const char *hint = callback == CALLBACK_tables
+                           ? "; its options must end with { .name = NULL }, its counters with NULL"
+                           : "";
     /* Also one that closed the socket and lives on. */
     kill(child->pid, SIGKILL);
     kill(-child->pid, SIGKILL);
@@ -291,8 +296,8 @@ static void reap(struct child *child, bool done, bool hung, char *words, size_t 
         snprintf(words, size,
                  "did not return %s: it was killed, or closed a descriptor of the server", where);
     else if (!done && (caught != 0 || WIFSIGNALED(status)))
-        snprintf(words, size, "crashed %s (%s)", where,
-                 trace_signal_name(caught != 0 ? caught : WTERMSIG(status)));
+        snprintf(words, size, "crashed %s (%s)%s", where,
+                 trace_signal_name(caught != 0 ? caught : WTERMSIG(status)), hint);
     else if (!done)
         snprintf(words, size, "ended the process %s (exit status %d); a plugin has to return",
                  where, WEXITSTATUS(status));

@@ -25,6 +25,8 @@ struct rollover {
     struct reload_waiter *later; /* who waits for that */
     struct trial trial;          /* the candidate's */
     struct history history;
+    char *failure; /* what was wrong with the last reload; NULL: it was right */
+    uint64_t failed_at;
 };
 
 /* Never more than two generations have workers. */
@@ -62,6 +64,14 @@ static void go_on(struct rollover *rollover)
         loop_defer(rollover->setup.loop, &rollover->begin);
 }
 
+/* NULL: the last reload was right. */
+static void note_failure(struct rollover *rollover, const struct report *report)
+{
+    free(rollover->failure);
+    rollover->failure = report != NULL && report->count != 0 ? strdup(report->lines[0].text) : NULL;
+    rollover->failed_at = clock_ms();
+}
+
 static void reload_failed(struct rollover *rollover, struct era **place)
 {
     struct era *era = *place;
@@ -70,6 +80,7 @@ static void reload_failed(struct rollover *rollover, struct era **place)
     rollover->setup.serving(rollover->setup.context, &rollover->serving->generation);
     for (size_t i = 0; i < era->report.count; i++)
         log_event(ENCHUFE_LOG_ERROR, "reload failed", LOG_STR("error", era->report.lines[i].text));
+    note_failure(rollover, &era->report);
     era_answer(era, false, "", &era->report);
     end_era(rollover, place);
     go_on(rollover);
@@ -108,6 +119,7 @@ static void era_ready(void *context)
     rollover->draining = rollover->serving;
     rollover->serving = era;
     rollover->next = NULL;
+    note_failure(rollover, NULL);
     log_setup(era->generation.config->server.log_level,
               (enum log_format)era->generation.config->server.log_format);
     for (size_t i = 0; i < era->notes.count; i++)
@@ -414,6 +426,13 @@ void rollover_each(const struct rollover *rollover,
     }
 }
 
+void rollover_reloads(const struct rollover *rollover, struct reload_view *view)
+{
+    *view = (struct reload_view){ .file = rollover->setup.file,
+                                  .error = rollover->failure,
+                                  .failed_ago = clock_ms() - rollover->failed_at };
+}
+
 struct rollover *rollover_start(const struct rollover_setup *setup, struct generation *first)
 {
     struct rollover *rollover = calloc(1, sizeof *rollover);
@@ -454,5 +473,6 @@ void rollover_free(struct rollover *rollover)
         if (*all[i] != NULL)
             end_era(rollover, all[i]);
     history_free(&rollover->history);
+    free(rollover->failure);
     free(rollover);
 }

@@ -71,6 +71,14 @@ const struct generation *rollover_serving(const struct rollover *rollover);
 void rollover_each(const struct rollover *rollover,
                    void (*see)(void *context, const struct generation_view *view), void *context);
 
+/* For the status: what a reload reads, and the last one that failed, until one succeeds. */
+struct reload_view {
+    const char *file;
+    const char *error;   /* the first of that one's; NULL: none failed */
+    uint64_t failed_ago; /* in ms */
+};
+void rollover_reloads(const struct rollover *rollover, struct reload_view *view);
+
 /* What a service (by name) did in generations that are gone. Returns zeros for one that is unknown. */
 void rollover_history(const struct rollover *rollover, const char *service, struct stats *sum);
 

@@ -179,6 +179,10 @@ int service_start(struct enchufe_service *service)
     for (size_t i = 0; i < service->plugin.counter_count; i++)
         snprintf(stats_counter_name(service->counters, service->index, i), STATS_COUNTER_NAME, "%s",
                  v->counters[i]);
+    snprintf(stats_plugin_name(service->counters, service->index), STATS_PLUGIN_NAME, "%s",
+             v->name);
+    snprintf(stats_plugin_version(service->counters, service->index), STATS_PLUGIN_NAME, "%s",
+             v->version != NULL ? v->version : "");
     if (v->start == NULL)
         return 0;
     trace_enter(service->index, CALLBACK_start);

@@ -17,11 +17,7 @@
 
 void sockets_own_path(struct listener *listener)
 {
-    struct stat st = { 0 };
-
-    listener->created_path = lstat(listener->endpoint.path, &st) == 0;
-    listener->path_dev = st.st_dev;
-    listener->path_ino = st.st_ino;
+    listener->created_path = lstat(listener->endpoint.path, &listener->path_file) == 0;
 }
 
 /* Returns the socket, or a negative errno; then wrong, if set, says more. */
@@ -217,6 +213,23 @@ static void note_for_workers(struct sockets *sockets)
     }
 }
 
+/* Told before anything is applied. */
+static int check_group(const struct service_config *service, struct report *report)
+{
+    const struct socket_access *access = &service->limits.socket;
+    size_t i = 0;
+
+    while (i < service->listen_count && service->listens[i].endpoint.kind != ENCHUFE_UNIX)
+        i++;
+    if (i == service->listen_count || access->group_place.line == 0 || geteuid() == 0 ||
+        group_member(access->gid))
+        return 0;
+    report_add(report, &access->group_place,
+               "only root can name a group that it does not belong to: start it as root, make its "
+               "user a member, or remove the key");
+    return -EPERM;
+}
+
 int sockets_bind(struct sockets *sockets, const struct config *config, const size_t *loops,
                  const struct sockets_before *before, struct report *report)
 {
@@ -237,6 +250,8 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
     sockets->gone_size = room;
     for (size_t i = 0; i < config->service_count; i++) {
         const struct service_config *service = &config->services[i];
+        if ((failed = check_group(service, report)) != 0)
+            err = failed;
         for (size_t n = 0; n < service->listen_count; n++) {
             failed = add_endpoint(&binding, &service->listens[n], i, loops[i]);
             if (failed == -ENOMEM)
@@ -302,6 +317,24 @@ static void settle(struct sockets *sockets)
     sockets->unopened = false;
 }
 
+/* Without a group of the configuration, the one that the file had at first. */
+static int set_access(const struct bound_endpoint *bound, const struct socket_access *access,
+                      struct report *report)
+{
+    const struct listener *listener = bound->listener;
+    bool grouped = access->group_place.line != 0;
+    int mode = access->mode >= 0 ? access->mode : grouped ? 0660 : 0666;
+
+    if (!listener->created_path)
+        return 0;
+    int err = bind_set_access(listener->endpoint.path, &listener->path_file, (mode_t)mode,
+                              grouped ? access->gid : listener->path_file.st_gid);
+    if (err != 0)
+        report_add(report, &bound->config->place, "cannot set the mode or group of %s: %s",
+                   listener->endpoint.path, strerror(-err));
+    return err;
+}
+
 int sockets_open(struct sockets *sockets, const struct config *config, struct report *report)
 {
     int err = 0;
@@ -309,10 +342,14 @@ int sockets_open(struct sockets *sockets, const struct config *config, struct re
     settle(sockets);
     for (size_t i = 0; i < sockets->count; i++) {
         const struct bound_endpoint *bound = &sockets->items[i];
-        int backlog = (int)config->services[bound->service].limits.backlog;
+        const struct service_limits *limits = &config->services[bound->service].limits;
+        if (set_access(bound, &limits->socket, report) != 0) {
+            err = -EINVAL;
+            continue;
+        }
         int failed = bind_rest(bound->listener, bound->fd_count);
         if (failed == 0)
-            failed = listen_all(bound->listener, backlog);
+            failed = listen_all(bound->listener, (int)limits->backlog);
         if (failed != 0) {
             bind_report(report, &bound->listener->endpoint, &bound->config->place, -failed);
             err = -EINVAL;
@@ -357,7 +394,7 @@ static void close_listener(struct listener *listener)
 
     /* Another server may have put one of its own there. */
     if (listener->created_path && lstat(listener->endpoint.path, &st) == 0 &&
-        st.st_dev == listener->path_dev && st.st_ino == listener->path_ino)
+        st.st_dev == listener->path_file.st_dev && st.st_ino == listener->path_file.st_ino)
         unlink(listener->endpoint.path);
     for (size_t n = 0; n < listener->fd_count; n++)
         close(listener->fds[n]);

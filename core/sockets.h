@@ -5,6 +5,7 @@
 
 #include "config.h"
 #include "descriptors.h"
+#include <sys/stat.h>
 
 /* The sockets of one endpoint, shared by the generations that serve it. TCP and UDP have one for each
  * loop (SO_REUSEPORT: the system shares connections out), and their number only grows; a Unix socket is
@@ -16,8 +17,7 @@ struct listener {
     size_t bound;      /* of them: the rest is bound when the generation opens */
     bool shared;       /* one socket for all loops: a Unix socket, or one that was inherited */
     bool created_path; /* a Unix socket's file is ours to remove, if it is still this one: */
-    dev_t path_dev;
-    ino_t path_ino;
+    struct stat path_file;
     bool foreign; /* a service manager's, who keeps a copy: never shut, the queue is for the next */
     bool late;    /* not bound yet: sockets_bind_late() does */
     unsigned users;    /* generations, */
@@ -61,7 +61,8 @@ int sockets_bind(struct sockets *sockets, const struct config *config, const siz
  * failure goes to report. Returns 0 or a negative errno. */
 int sockets_bind_late(struct sockets *sockets, const size_t *loops, struct report *report);
 
-/* Opens all for connections and datagrams: the moment from which a generation serves. Every failure goes
+/* Opens all for connections and datagrams: the moment from which a generation serves. The files of Unix
+ * sockets have the rights that it names before they listen. Every failure goes
  * to report. Returns 0 or -EINVAL. */
 int sockets_open(struct sockets *sockets, const struct config *config, struct report *report);
 

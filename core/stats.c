@@ -12,6 +12,7 @@
 struct service_stats {
     _Atomic int64_t connections; /* open now; every loop counts here */
     char names[STATS_PLUGIN_COUNTERS][STATS_COUNTER_NAME];
+    char plugin[STATS_PLUGIN_NAME], version[STATS_PLUGIN_NAME];
 } __attribute__((aligned(64)));
 
 struct stats_table {
@@ -134,4 +135,16 @@ char *stats_counter_name(struct stats_table *table, size_t service, size_t count
 {
     assert(service < table->services && counter < STATS_PLUGIN_COUNTERS);
     return table->per_service[service].names[counter];
+}
+
+char *stats_plugin_name(struct stats_table *table, size_t service)
+{
+    assert(service < table->services);
+    return table->per_service[service].plugin;
+}
+
+char *stats_plugin_version(struct stats_table *table, size_t service)
+{
+    assert(service < table->services);
+    return table->per_service[service].version;
 }

@@ -8,6 +8,7 @@
 
 #define STATS_PLUGIN_COUNTERS 16
 #define STATS_COUNTER_NAME 32
+#define STATS_PLUGIN_NAME 64
 
 /* COUNTER(field, what it counts) */
 /* clang-format off */
@@ -65,6 +66,11 @@ void stats_forget_connections(struct stats_table *table, size_t service);
 
 /* Names of a service's own counters, written by its worker as it starts; "" for none. */
 char *stats_counter_name(struct stats_table *table, size_t service, size_t counter);
+
+/* Name and version of a service's plugin, each with room for STATS_PLUGIN_NAME and cut there; written by its worker
+ * as well, since nobody else has opened it. */
+char *stats_plugin_name(struct stats_table *table, size_t service);
+char *stats_plugin_version(struct stats_table *table, size_t service);
 
 /* The owner's add: no other thread writes the counter, so this needs no locked instruction. */
 static inline void stats_add(_Atomic uint64_t *counter, uint64_t n)

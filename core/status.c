@@ -1,6 +1,8 @@
 /* The status of the server, as text and as JSON, from what master and workers share. */
 #include "status.h"
+#include "value.h"
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -67,6 +69,14 @@ static void json_string(FILE *out, const char *text)
             fputc(c, out);
     }
     fputc('"', out);
+}
+
+/* A copy of what a worker wrote, which may be anything. */
+static const char *plugin_text(const char *shared, char text[STATS_PLUGIN_NAME])
+{
+    memcpy(text, shared, STATS_PLUGIN_NAME - 1);
+    text[STATS_PLUGIN_NAME - 1] = '\0';
+    return text;
 }
 
 /* What a service did in all generations, and how many connections it has now. */
@@ -184,13 +194,15 @@ static void print_service(FILE *out, const struct rollover *rollover,
                           const struct generation *generation, size_t index)
 {
     const struct service_config *service = &generation->config->services[index];
-    char total[32], in[32], got[32], sent[32], text[ENDPOINT_TEXT];
+    char total[32], in[32], got[32], sent[32], text[ENDPOINT_TEXT], name[STATS_PLUGIN_NAME];
     struct sums sums;
 
     sum_up(rollover, service->name, &sums);
     fprintf(out, "%-24.24s %7" PRIu64 " %9s %8" PRIu64 " %9s %9s\n", service->name, sums.now,
             amount(sums.stats.opened, total), stats_refused(&sums.stats),
             amount(sums.stats.bytes_in, in), amount(sums.stats.bytes_out, got));
+    fprintf(out, "  plugin %s", plugin_text(stats_plugin_name(generation->counters, index), name));
+    fprintf(out, " %s\n", plugin_text(stats_plugin_version(generation->counters, index), name));
     for (size_t i = 0; i < generation->sockets.count; i++)
         if (generation->sockets.items[i].service == index)
             fprintf(out, "  %s\n",
@@ -215,6 +227,20 @@ static void find_serving(void *context, const struct generation_view *view)
         found->generation = view->generation;
 }
 
+static void print_reloads(FILE *out, const struct rollover *rollover)
+{
+    struct reload_view view;
+    char text[32];
+
+    rollover_reloads(rollover, &view);
+    char *file = value_path("", view.file);
+    fprintf(out, "file %s\n", file != NULL ? file : view.file);
+    free(file);
+    if (view.error != NULL)
+        fprintf(out, "the last reload failed, %s ago:\n  %s\n", age(view.failed_ago, text),
+                view.error);
+}
+
 void status_print(FILE *out, const struct rollover *rollover, const struct predecessor *predecessor,
                   uint64_t up_ms)
 {
@@ -225,6 +251,7 @@ void status_print(FILE *out, const struct rollover *rollover, const struct prede
     if (predecessor->pid != 0)
         fprintf(out, "the server before, pid %d, drains, for %s\n", (int)predecessor->pid,
                 age(clock_ms() - predecessor->since, text));
+    print_reloads(out, rollover);
     rollover_each(rollover, print_generation, &view);
     rollover_each(rollover, find_serving, &view);
     if (view.generation == NULL)
@@ -291,12 +318,16 @@ static void json_service(FILE *out, const struct rollover *rollover,
 {
     const char *name = generation->config->services[index].name;
     struct sums sums;
-    char text[ENDPOINT_TEXT];
+    char text[ENDPOINT_TEXT], plugin[STATS_PLUGIN_NAME];
     bool first = true;
 
     sum_up(rollover, name, &sums);
     fputs("{\"name\":", out);
     json_string(out, name);
+    fputs(",\"plugin\":", out);
+    json_string(out, plugin_text(stats_plugin_name(generation->counters, index), plugin));
+    fputs(",\"version\":", out);
+    json_string(out, plugin_text(stats_plugin_version(generation->counters, index), plugin));
     fputs(",\"endpoints\":[", out);
     for (size_t i = 0; i < generation->sockets.count; i++) {
         if (generation->sockets.items[i].service != index)
@@ -328,6 +359,25 @@ static void json_service(FILE *out, const struct rollover *rollover,
     fputs("}}", out);
 }
 
+static void json_reloads(FILE *out, const struct rollover *rollover)
+{
+    struct reload_view view;
+
+    rollover_reloads(rollover, &view);
+    char *file = value_path("", view.file);
+    fputs(",\"file\":", out);
+    json_string(out, file != NULL ? file : view.file);
+    free(file);
+    fputs(",\"failed_reload\":", out);
+    if (view.error != NULL) {
+        fprintf(out, "{\"ago\":%.3f,\"error\":", (double)view.failed_ago / 1000);
+        json_string(out, view.error);
+        fputs("}", out);
+    } else {
+        fputs("null", out);
+    }
+}
+
 void status_print_json(FILE *out, const struct rollover *rollover,
                        const struct predecessor *predecessor, uint64_t up_ms)
 {
@@ -339,6 +389,7 @@ void status_print_json(FILE *out, const struct rollover *rollover,
                 (double)(clock_ms() - predecessor->since) / 1000);
     else
         fputs("null", out);
+    json_reloads(out, rollover);
     fputs(",\"generations\":[", out);
     rollover_each(rollover, json_generation, &view);
     fputs("],\"services\":[", out);

@@ -10,13 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Every callback of the contract, and the opening of a plugin (its constructors). */
+/* Every callback of the contract, and the opening of a plugin: its constructors, then reading its tables. */
 /* clang-format off */
 #define CALLBACKS(CALLBACK)                                                                        \
     CALLBACK(open) CALLBACK(check) CALLBACK(start) CALLBACK(stop) CALLBACK(loop_start)             \
     CALLBACK(loop_stop) CALLBACK(on_open) CALLBACK(on_data) CALLBACK(on_message) CALLBACK(on_eof)  \
     CALLBACK(on_drained) CALLBACK(on_timer) CALLBACK(on_event) CALLBACK(on_drain)                  \
-    CALLBACK(on_close) CALLBACK(on_datagram)
+    CALLBACK(on_close) CALLBACK(on_datagram) CALLBACK(tables)
 /* clang-format on */
 
 enum callback {
@@ -82,6 +82,15 @@ static inline void trace_enter(uint32_t service, enum callback callback)
 
     atomic_store_explicit(&trace_here->now,
                           count << TRACE_COUNT_SHIFT | (service + 1) << 8 | (uint64_t)callback,
+                          memory_order_relaxed);
+}
+
+/* The same service, in what comes next. */
+static inline void trace_go_on(enum callback callback)
+{
+    uint64_t before = atomic_load_explicit(&trace_here->now, memory_order_relaxed);
+
+    atomic_store_explicit(&trace_here->now, (before & ~UINT64_C(0xff)) | (uint64_t)callback,
                           memory_order_relaxed);
 }
 

@@ -131,7 +131,7 @@ enum enchufe_option_flag {
 /* One row of a plugin's option table. The table ends with a row whose name is NULL. */
 typedef struct enchufe_option {
     const char *name;  /* lower case letters, digits, `_`; none of the keys that every service has
-                          (README.md lists them): the server would keep such a one for itself */
+                          (README.md lists them): such a plugin is refused */
     uint32_t type;     /* enum enchufe_option_type */
     uint32_t flags;    /* enum enchufe_option_flag */
     size_t offset;     /* offsetof() the field in the settings struct */

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -52,6 +53,21 @@ class AsNobody:
             if os.path.exists(path):
                 return self._copy(path, name + ".so")
         raise FileNotFoundError(name)
+
+    def write(self, config):
+        """A configuration that the user can read. Returns its path."""
+        file = os.path.join(self.directory, "enchufe.ini")
+        with open(file, "w", encoding="utf-8") as out:
+            out.write(config.replace("{dir}", self.directory))
+        os.chmod(file, 0o644)
+        return file
+
+    def run(self, *args):
+        """Runs `enchufe ARGS` to its end, as server.run() does."""
+        return subprocess.run([self.binary, *args], user=self.uid, group=self.uid, extra_groups=[],
+                              capture_output=True, text=True, check=False,
+                              timeout=settings.DEADLINE, env=server.environment(),
+                              cwd=self.directory)
 
     def server(self, config, **keys):
         return server.Server(config, binary=self.binary, uid=self.uid, **keys)

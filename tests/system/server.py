@@ -86,6 +86,8 @@ class Server:
         self.file = os.path.join(self.directory, "enchufe.ini")
         self.log_file = os.path.join(self.directory, "stderr.log")
         self.config = config.replace("{dir}", self.directory)
+        if "[server]" not in config:
+            self.config += f"\n[server]\ncontrol = {self.directory}/control.sock\n"
         self.args = args
         self.env = dict(env or {})
         self.preexec = preexec

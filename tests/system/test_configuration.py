@@ -414,3 +414,19 @@ def test_a_service_whose_check_fails_is_refused_by_check(tmp_path):
     done = check(tmp_path, service("refuser", at="check"))
     assert done.returncode == 1
     assert_error(done.stderr, tmp_path / "enchufe.ini", 4, "refuser", "at", "told to refuse")
+
+
+def test_a_file_for_root_can_be_checked_by_anybody_but_not_run(as_nobody):
+    os.chmod(as_nobody.directory, 0o777)
+    file = as_nobody.write("[server]\nuser = root\n" + service("echo", as_nobody.plugin("echo")))
+    done = as_nobody.run("check", file)
+    assert done.returncode == 0 and done.stdout == f"{file}: ok, 1 service, 1 endpoint\n", done
+    assert done.stderr.startswith(f"note: {file}:2: [server] user: only root can change"), done
+    done = as_nobody.run("run", file)
+    assert done.returncode == 1 and f"{file}:2: [server] user: only root can change" in done.stderr
+
+
+def test_a_path_that_is_not_there_is_told_once(tmp_path):
+    done = check(tmp_path, ECHO + "read_paths = /nowhere/at/all\n", "check")
+    assert done.returncode == 1
+    assert re.fullmatch(r'.*:4: \[echo\] read_paths: there is no "/nowhere/at/all".*\n', done.stderr)

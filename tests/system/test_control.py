@@ -284,3 +284,33 @@ def test_a_status_every_moment_under_load_disturbs_nobody():
         with Load(server.port("echo", "tcp"), server.port("echo", "udp"), hold=10):
             for _ in range(300 if SOAK else 30):
                 assert server.service_status("echo")["now"] >= 10
+
+
+def test_the_status_tells_the_file_the_plugins_and_a_reload_that_failed():
+    with Controlled(service("mine", "hola")) as server:
+        status = server.status()
+        assert status["file"] == server.file and status["failed_reload"] is None
+        shown = server.service_status("mine")
+        assert (shown["plugin"], shown["version"]) == ("hola", "0.1.0"), shown
+        server.write(service("mine", "hola", nonsense="1"))
+        server.reload(status=1)
+        failed = server.status()["failed_reload"]
+        assert failed["ago"] >= 0 and f"{server.file}:" in failed["error"], failed
+        text = server.command("status").stdout
+        assert f"file {server.file}\nthe last reload failed, " in text and failed["error"] in text
+        assert "\n  plugin hola 0.1.0\n" in text
+        server.write(service("mine", "echo"))
+        server.reload()
+        assert server.status()["failed_reload"] is None
+        assert server.service_status("mine")["plugin"] == "echo"
+
+
+def test_a_second_server_without_a_control_socket_warns_once(as_nobody):
+    os.chmod(as_nobody.directory, 0o777)
+    config = "[server]\nlog_level = info\n" + service("echo", as_nobody.plugin("echo"))
+    env = {"XDG_RUNTIME_DIR": as_nobody.directory}
+    with as_nobody.server(config, env=env) as first, as_nobody.server(config, env=env) as second:
+        assert not first.lines("no control socket")
+        lines = second.lines("no control socket")
+        assert [line["level"] for line in lines] == ["warning"], lines
+        assert "control = PATH" in lines[0]["advice"]

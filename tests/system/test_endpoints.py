@@ -9,6 +9,7 @@ import stat
 
 import pytest
 
+from controlled import Controlled
 from server import Server, run, service
 from settings import SANITIZED
 
@@ -273,3 +274,66 @@ def test_a_new_start_binds_at_once_after_clients_were_served():
         server.start()
         with server.connect("echo") as client:
             assert client.ask(b"hola", 4) == b"hola"
+
+
+def rights(path):
+    """The mode and the group of a file."""
+    found = os.stat(path)
+    return stat.S_IMODE(found.st_mode), found.st_gid
+
+
+def unix_service(**keys):
+    return service("echo", listen="unix://{dir}/echo.sock", **keys)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_everybody_may_connect_to_a_unix_socket_whatever_the_umask(umask):
+    with Server(unix_service(), preexec=lambda: os.umask(umask) and None) as server:
+        assert rights(f"{server.directory}/echo.sock")[0] == 0o666
+
+
+def test_another_user_is_served_on_a_unix_socket_of_root(as_nobody):
+    with Server(unix_service()) as server:
+        os.chmod(server.directory, 0o755)
+        done = as_nobody.run("call", f"unix://{server.directory}/echo.sock", "hola")
+        assert (done.returncode, done.stdout.strip()) == (0, "hola"), done
+
+
+def test_socket_mode_and_group_are_those_of_the_file_and_change_with_a_reload():
+    with Controlled(unix_service(socket_mode="0640")) as server:
+        path = server.path("echo.sock")
+        first = rights(path)
+        assert first[0] == 0o640
+        group = 12345 if os.geteuid() == 0 else os.getgid()
+        with server.connect("echo", "unix") as client:
+            server.write(unix_service(socket_group=group))
+            server.reload()
+            assert rights(path) == (0o660, group)
+            assert client.ask(b"hola", 4) == b"hola"
+        server.write(unix_service(socket_group=group, socket_mode="0600"))
+        server.reload()
+        assert rights(path) == (0o600, group)
+        server.write(unix_service())
+        server.reload()
+        assert rights(path) == (0o666, first[1])
+
+
+def test_rights_of_a_unix_socket_go_to_no_file_that_lies_in_its_place():
+    with Controlled(unix_service()) as server:
+        path, other = server.path("echo.sock"), server.path("other")
+        with open(other, "w", encoding="ascii"):
+            os.chmod(other, 0o600)
+        os.unlink(path)
+        os.symlink(other, path)
+        server.write(unix_service(socket_mode="0666"))
+        server.reload()
+        assert rights(other)[0] == 0o600
+
+
+def test_only_root_can_name_a_group_that_it_does_not_belong_to(as_nobody):
+    os.chmod(as_nobody.directory, 0o777)
+    file = as_nobody.write(service("echo", as_nobody.plugin("echo"), "unix://{dir}/echo.sock",
+                                   socket_group="0"))
+    done = as_nobody.run("run", file)
+    assert done.returncode == 1
+    assert ":4: [echo] socket_group: only root can name a group" in done.stderr, done

@@ -49,6 +49,16 @@ def test_options_of_a_newer_plugin_are_checked_and_listed(tmp_path):
     assert done.returncode == 1 and re.search(r":4: \[load_newer\] aftr: .*after", done.stderr)
 
 
+def test_an_option_named_like_a_key_of_the_server_is_refused(tmp_path):
+    line = refused(tmp_path, plugin_path("load_reserved"))
+    assert 'option "threads": the server has a key of this name' in line
+
+
+def test_an_option_table_without_an_end_is_refused_with_a_hint(tmp_path):
+    line = refused(tmp_path, plugin_path("load_no_end"))
+    assert "crashed while its tables were read (SIGSEGV)" in line and "{ .name = NULL }" in line
+
+
 @pytest.mark.parametrize("command", ["check", "run"])
 def test_another_major_version_is_refused_with_both_versions_and_the_fix(tmp_path, command):
     line = refused(tmp_path, plugin_path("load_other_major"), command)

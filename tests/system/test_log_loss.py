@@ -302,4 +302,13 @@ def test_the_systems_log_gets_the_lines_and_may_come_and_go(shared_path):
                                 r"out=4 duration=\d\.\d{3}s reason=closed-by-client", line)
             daemon.stop()
             serve_clients(server, endpoint, 2)
+        assert re.fullmatch(f"enchufe: warning: nobody listens at {re.escape(path)} .*\n", server.log())
+
+
+def test_a_system_log_that_is_there_gets_no_warning(shared_path):
+    path = str(shared_path / "log")
+    daemon = Daemon(path)
+    config = "[server]\nlog = syslog\n" + service("echo", listen="unix://{dir}/x.sock")
+    with Server(config, wait=False, env={"ENCHUFE_SYSLOG_SOCKET": path}) as server:
+        daemon.wait_for("ready")
         assert server.log() == ""

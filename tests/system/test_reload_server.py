@@ -1,6 +1,7 @@
 """What a reload changes of [server]: where the log goes; and what it says it does not change."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_log_that_cannot_be_opened_is_an_error():
     with Controlled(ECHO) as server:
         server.write(ECHO, log="{dir}/no/such/folder/x.log")
         said = server.reload(status=1)
-        assert "[server] log: cannot open" in said and "x.log: No such file or directory" in said
+        assert re.search(r"\[server\] log: .*x\.log cannot be made: there is no folder ", said)
         assert server.generations()["serving"]["number"] == 1
 
 

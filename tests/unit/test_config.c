@@ -132,12 +132,12 @@ static void paths_count_from_the_folder_of_the_file(void **state)
 
     (void)state;
     mkdir("conf", 0755);
-    write_file("conf/e.ini", "[server]\nlog = logs/e.log\nplugin_dir = ../plugins\n"
+    write_file("conf/e.ini", "[server]\nlog = ../e.log\nplugin_dir = ../plugins\n"
                              "[echo]\nplugin = ./echo.so\nlisten = unix://e.sock\n");
     struct read read = read_file("conf/e.ini");
     assert_string_equal(read.printed, "");
     assert_non_null(getcwd(cwd, sizeof cwd));
-    snprintf(expected, sizeof expected, "%s/conf/logs/e.log", cwd);
+    snprintf(expected, sizeof expected, "%s/conf/../e.log", cwd);
     assert_string_equal(read.config->server.log, expected);
     snprintf(expected, sizeof expected, "%s/conf/../plugins", cwd);
     assert_string_equal(read.config->server.plugin_dir, expected);
@@ -271,6 +271,21 @@ static void sections_must_be_whole_and_there_once(void **state)
                   "e.ini:1: [echo] listen: is missing; write listen = tcp://HOST:PORT\n");
 }
 
+static void folders_that_are_not_there_are_told(void **state)
+{
+    (void)state;
+    assert_errors(
+        "[server]\nlog = /nowhere/x.log\ncontrol = /dev/null/c.sock\n"
+        "[echo]\nplugin = echo\nlisten = unix:///nowhere/at/all.sock unix:///tmp/x.sock\n",
+        "e.ini:2: [server] log: /nowhere/x.log cannot be made: there is no folder /nowhere\n"
+        "e.ini:3: [server] control: /dev/null/c.sock cannot be made: /dev/null is no folder\n"
+        "e.ini:6: [echo] listen: /nowhere/at/all.sock cannot be made: there is no folder "
+        "/nowhere/at\n");
+    assert_errors("[server]\nlog = x.log\ncontrol = c.sock\n[echo]\nplugin = echo\n"
+                  "listen = unix://x.sock\n",
+                  "");
+}
+
 static void misspelt_keys_never_pass(void **state)
 {
     (void)state;
@@ -290,13 +305,14 @@ static void misspelt_keys_never_pass(void **state)
         "max_connections_per_source, first_byte_timeout, idle_timeout, message_timeout, "
         "write_timeout, session_timeout, max_input, max_output, backlog, "
         "trust_source_ports, max_reply_ratio, sandbox, max_memory, max_files, max_processes, "
-        "rate_per_source, source_prefix, allow, deny\n");
+        "rate_per_source, source_prefix, allow, deny, socket_mode, socket_group\n");
     assert_errors("[Defualts]\nidle_timeout = 1m\nlisten = tcp://127.0.0.1:0\n",
                   "e.ini:1: [Defualts] plugin: is missing; write plugin = NAME, or [defaults] if "
                   "that is meant\n");
     assert_errors("[echo]\nplugn = echo\nlisten = tcp://127.0.0.1:0\n",
-                  "e.ini:1: [echo] plugin: is missing; write plugin = NAME\n"
                   "e.ini:2: [echo] plugn: unknown key, did you mean \"plugin\"?\n");
+    assert_errors("[echo]\nplugin = echo\nlsten = tcp://127.0.0.1:0\n",
+                  "e.ini:3: [echo] lsten: unknown key, did you mean \"listen\"?\n");
 }
 
 static void values_must_fit(void **state)
@@ -383,8 +399,8 @@ static void the_keys_of_a_service_are_known_by_name(void **state)
     assert_string_equal(keys[1], "listen");
     while (keys[count])
         count++;
-    assert_int_equal(count, 27);
-    assert_string_equal(keys[count - 1], "deny");
+    assert_int_equal(count, 29);
+    assert_string_equal(keys[count - 1], "socket_group");
     assert_ptr_equal(config_service_keys(), keys);
 }
 
@@ -403,6 +419,7 @@ int main(void)
         cmocka_unit_test(a_pattern_that_finds_the_file_itself_passes_over_it),
         cmocka_unit_test(sections_must_be_whole_and_there_once),
         cmocka_unit_test(misspelt_keys_never_pass),
+        cmocka_unit_test(folders_that_are_not_there_are_told),
         cmocka_unit_test(values_must_fit),
         cmocka_unit_test(plugin_and_listen_must_say_something),
         cmocka_unit_test(an_endpoint_belongs_to_one_service),

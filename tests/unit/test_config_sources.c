@@ -196,9 +196,46 @@ static void thousands_of_entries_are_read(void **state)
     free(text);
 }
 
+static void unix_sockets_have_a_mode_and_a_group(void **state)
+{
+    struct read read = read_text("[defaults]\nsocket_mode = 0600\n"
+                                 "[a]\nplugin = echo\nlisten = unix:///tmp/a.sock tcp://:0\n"
+                                 "socket_mode = 660\nsocket_group = 12345\n"
+                                 "[b]\n" SERVICE);
+
+    (void)state;
+    assert_string_equal(read.printed, "");
+    assert_int_equal(limits_of(&read, 0)->socket.mode, 0660);
+    assert_int_equal(limits_of(&read, 0)->socket.gid, 12345);
+    assert_int_equal(limits_of(&read, 0)->socket.group_place.line, 7);
+    assert_int_equal(limits_of(&read, 1)->socket.mode, 0600);
+    assert_int_equal(limits_of(&read, 1)->socket.group_place.line, 0);
+    done(&read);
+}
+
+static void rights_of_unix_sockets_are_read_strictly(void **state)
+{
+    (void)state;
+    assert_errors(
+        "[a]\nplugin = echo\nlisten = unix:///tmp/a.sock\nsocket_mode = 0888\n"
+        "socket_group = no such group\n",
+        "e.ini:4: [a] socket_mode: \"0888\" is no mode of a file; write three octal "
+        "digits, such as 0660\n"
+        "e.ini:5: [a] socket_group: unknown group \"no such group\"; `getent group` lists "
+        "those there are\n");
+    assert_errors("[a]\nplugin = echo\nlisten = unix:///tmp/a.sock\nsocket_mode = 1777\n",
+                  "e.ini:4: [a] socket_mode: \"1777\" is no mode of a file; write three octal "
+                  "digits, such as 0660\n");
+    assert_errors("[a]\n" SERVICE "socket_mode = 0660\n",
+                  "e.ini:4: [a] socket_mode: is for unix:// endpoints, and this service has none; "
+                  "remove the key\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unix_sockets_have_a_mode_and_a_group),
+        cmocka_unit_test(rights_of_unix_sockets_are_read_strictly),
         cmocka_unit_test(nothing_said_limits_nothing),
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(a_section_says_anew_what_the_defaults_say),
