@@ -55,11 +55,11 @@ def test_loops_are_bound_where_the_file_says_so():
 
 
 def shares(server, count):
-    """How many of so many connections each loop has."""
-    loops = collections.Counter()
-    clients = [server.connect("loopstate") for _ in range(count)]
-    for client in clients:
-        loops[re.search(r"loop=(\d+):", client.ask_line("x")).group(1)] += 1
+    """How many of so many connections each loop has. One after the other: none waits to be accepted."""
+    loops, clients = collections.Counter(), []
+    for _ in range(count):
+        clients.append(server.connect("loopstate"))
+        loops[re.search(r"loop=(\d+):", clients[-1].ask_line("x")).group(1)] += 1
     for client in clients:
         client.socket.close()
     return loops
