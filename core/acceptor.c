@@ -3,6 +3,7 @@
 #include "conn.h"
 #include "container.h"
 #include "log.h"
+#include "sockets.h"
 #include "system_call.h"
 #include <errno.h>
 #include <linux/filter.h>
@@ -232,7 +233,7 @@ bool acceptor_keep_out(struct acceptor *acceptor)
     if (!*acceptor->on.gone || !acceptor->on.is_ip)
         return false;
     keep_out(acceptor->source.fd);
-    return true;
+    return *acceptor->on.gone == SOCKETS_REMOVED;
 }
 
 void acceptor_drain(struct acceptor *acceptor)

@@ -34,8 +34,8 @@ int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, const str
 /* Accepts no more, at once. */
 void acceptor_stop(struct acceptor *acceptor);
 
-/* Of an endpoint that is gone: lets nobody begin to connect from now on. Returns whether somebody may be in the
- * middle of it, who is to be waited for. */
+/* Of an endpoint that is gone: lets nobody begin to connect from now on. Returns whether those who may be in the
+ * middle of it are to be waited for: not where the whole server ends. */
 bool acceptor_keep_out(struct acceptor *acceptor);
 
 /* Accepts no more. A socket that another generation serves goes on without us; of one that is gone what

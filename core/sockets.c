@@ -362,7 +362,7 @@ void sockets_retire(struct sockets *sockets, bool all)
 {
     for (size_t i = 0; i < sockets->count; i++)
         if (!sockets->items[i].listener->foreign && (all || sockets->items[i].listener->users == 1))
-            sockets->gone[i] = 1;
+            sockets->gone[i] = all ? SOCKETS_SERVER_ENDS : SOCKETS_REMOVED;
 }
 
 void sockets_retire_list(struct sockets *sockets, const char *list)
@@ -371,7 +371,7 @@ void sockets_retire_list(struct sockets *sockets, const char *list)
 
     for (unsigned long i; (i = strtoul(list, &end, 10)), end != list; list = end)
         if (i < sockets->count && !sockets->items[i].listener->foreign)
-            sockets->gone[i] = 1;
+            sockets->gone[i] = SOCKETS_REMOVED;
 }
 
 void sockets_give(struct sockets *sockets)

@@ -32,10 +32,13 @@ struct bound_endpoint {
     bool broadcast;  /* its address is: all that comes was sent to everybody */
 };
 
+/* What becomes of an endpoint when its generation leaves. */
+enum sockets_gone { SOCKETS_STAY, SOCKETS_REMOVED, SOCKETS_SERVER_ENDS };
+
 struct sockets {
     struct bound_endpoint *items;
     size_t count;
-    /* One for each item, in memory that the workers share: the next generation does not serve it, so
+    /* One for each item (enum sockets_gone), in memory that the workers share: the next generation does not serve it, so
      * whoever drains it shuts it. */
     _Atomic unsigned char *gone;
     size_t gone_size;
