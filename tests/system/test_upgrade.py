@@ -422,9 +422,10 @@ def test_a_reload_during_an_upgrade_that_fails_comes_after_it():
         server.wait_for_log("^waiting$")
         reload = server.begin_command("reload")
         server.wait_for_lines("reload waits until the upgrade is over")
-        new = next(pid for pid in server.workers()
-                   if open(f"/proc/{pid}/comm", encoding="ascii").read() == "sleep\n")
-        os.kill(new, signal.SIGKILL)
+        def asleep():
+            return [pid for pid in server.workers()
+                    if open(f"/proc/{pid}/comm", encoding="ascii").read() == "sleep\n"]
+        os.kill(wait_until(asleep, "the script to have become sleep(1)")[0], signal.SIGKILL)
         assert "was killed" in upgrade.communicate(timeout=DEADLINE)[1] and upgrade.returncode == 1
         assert reload.communicate(timeout=DEADLINE)[0] == "generation 2 serves\n"
         assert reload.returncode == 0
