@@ -25,10 +25,11 @@ static bool lend_input(struct enchufe_conn *conn, const void *data, size_t len)
         return false;
     if (out->data == NULL)
         buffer_lend(out, (void *)data, 0);
-    else if (!out->lent || out->data + out->len != data || !is_input(conn->at->loop, out->data))
+    else if (!out->lent || buffer_head(out) + out->len != data ||
+             !is_input(conn->at->loop, out->data))
         return false;
     out->len += (uint32_t)len;
-    out->cap = out->len;
+    out->cap = out->start + out->len;
     return true;
 }
 
@@ -39,7 +40,7 @@ static int lend_output(struct enchufe_conn *conn)
 
     conn->out = (struct buffer){ .data = NULL };
     buffer_lend(&conn->out, conn->at->loop->output, LOOP_OUTPUT_SIZE);
-    return before.len != 0 ? buffer_append(&conn->out, before.data, before.len) : 0;
+    return before.len != 0 ? buffer_append(&conn->out, buffer_head(&before), before.len) : 0;
 }
 
 /* In its own callback a connection writes into lent memory, which is flushed right after; only what is left

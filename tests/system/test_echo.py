@@ -191,3 +191,18 @@ def test_pipelined_requests_are_answered_in_one_send():
         with open(trace, encoding="latin-1") as file:
             sends = [line for line in file if " send" in line and '"1 0' in line]
         assert len(sends) == 1, sends
+
+
+def test_what_is_written_behind_an_answer_that_left_in_part_comes_behind_it():
+    """The client reads in odd steps, so that answers are cut anywhere."""
+    data = bytes(range(64, 256)) * 65536
+    with Server("[server]\nthreads = 1\n" + service("drained")) as server:
+        with server.connect("drained", receive_buffer=65536) as client:
+            sender = threading.Thread(target=lambda: (client.send(data), client.end()))
+            sender.start()
+            parts = []
+            while part := client.socket.recv(1 + len(parts) * 7919 % 60000):
+                parts.append(part)
+            sender.join()
+    answer = b"".join(parts)
+    assert answer.count(b"#") > 0 and answer.replace(b"#", b"") == data
