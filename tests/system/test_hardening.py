@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from server import Server, service
-from settings import ENCHUFE, ROOT, SANITIZED
+from settings import ENCHUFE, ROOT, SANITIZED, VARIANT
 
 PR_SET_MDWE = 65
 PR_MDWE_REFUSE_EXEC_GAIN = 1
@@ -61,7 +61,7 @@ def test_the_units_capabilities_are_enough(as_nobody):
             status = file.read()
         assert re.search(rf"^Uid:\s+{as_nobody.uid}\s", status, re.MULTILINE)
         assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
-        if not server.lines("sandbox is incomplete"):
+        if VARIANT != "tsan" and not server.lines("sandbox is incomplete"):
             assert os.readlink(f"/proc/{server.worker()}/ns/net") != os.readlink("/proc/self/ns/net")
         with server.connect("low") as client:
             assert client.ask(b"hola", 4) == b"hola"

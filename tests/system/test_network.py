@@ -9,9 +9,11 @@ import pytest
 from controlled import Controlled
 from processes import process_lives
 from server import Server, service
-from settings import wait_until
+from settings import VARIANT, wait_until
 from trespasser import (DENIED, NOWHERE, TRACED, Trespasser, no_namespaces, status_of, whole_sandbox)  # noqa: F401
 from upgradable import Upgradable
+
+pytestmark = pytest.mark.skipif(VARIANT == "tsan", reason="the sanitizer's thread cannot go there")
 
 ROOT = os.geteuid() == 0
 MPTCP = 262
