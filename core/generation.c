@@ -132,16 +132,17 @@ static size_t most_loops(const struct generation *generation)
 
 /* ---- life ---- */
 
-static void require_sandbox(const struct generation *generation, struct report *report)
+/* Asked whether it is required or not: what this makes in the master, its children enter. */
+static void find_sandbox(const struct generation *generation, struct report *report)
 {
     const struct config *config = generation->config;
     char text[SANDBOX_TEXT];
+    bool lacking = *sandbox_lacking(config, &generation->identity, text) != '\0';
 
-    if (config->server.require_sandbox &&
-        *sandbox_lacking(config, &generation->identity, text) != '\0')
+    if (config->server.require_sandbox && lacking)
         report_add(report, &config->server.sandbox_place,
-                   "this kernel lacks a part of the sandbox: %s; use a newer kernel, or remove the "
-                   "key",
+                   "this system lacks a part of the sandbox: %s; use a newer kernel, allow what it "
+                   "has, or remove the key",
                    text);
 }
 
@@ -170,7 +171,7 @@ int generation_read(struct generation *generation, const char *file, const char 
     }
     decide_pinning(generation);
     privileges_find(config, &generation->identity, report);
-    require_sandbox(generation, report);
+    find_sandbox(generation, report);
     seal_plugins(generation, report);
     return report->count != 0 ? -EINVAL : 0;
 }

@@ -4,8 +4,12 @@
  * is declared here, after the kernel's own header. */
 #include "landlock.h"
 #include "log.h"
+#include "log_sink.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,6 +26,7 @@
 #define FS_REFER (1ULL << 13)
 #define FS_TRUNCATE (1ULL << 14)
 #define FS_IOCTL_DEV (1ULL << 15)
+#define FS_RESOLVE_UNIX (1ULL << 16)
 #define FS_FIRST ((1ULL << 13) - 1) /* those of ABI 1 */
 
 #define NET_BIND_TCP (1ULL << 0)
@@ -31,11 +36,12 @@
 #define SCOPE_SIGNAL (1ULL << 1)
 
 /* What makes sense for something that is no folder. */
-#define FS_OF_FILES (FS_EXECUTE | FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE | FS_IOCTL_DEV)
+#define FS_OF_FILES                                                                                \
+    (FS_EXECUTE | FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE | FS_IOCTL_DEV | FS_RESOLVE_UNIX)
 
 #define READING (FS_READ_FILE | FS_READ_DIR)
-/* No EXECUTE anywhere: opening a library does not need it. */
-#define WRITING (~FS_EXECUTE)
+/* No EXECUTE anywhere: opening a library does not need it. Connecting is no writing. */
+#define WRITING (~(FS_EXECUTE | FS_RESOLVE_UNIX))
 
 struct ruleset_attr {
     uint64_t handled_access_fs;
@@ -80,6 +86,8 @@ static struct ruleset_attr handled(int abi)
         attr.handled_access_fs |= FS_IOCTL_DEV;
     if (abi >= 6)
         attr.scoped = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL;
+    if (abi >= 9)
+        attr.handled_access_fs |= FS_RESOLVE_UNIX;
     return attr;
 }
 
@@ -161,6 +169,23 @@ static void allow_names(const struct domain *domain)
         allow_path(domain, files[i], READING);
 }
 
+/* To connect to a Unix socket. All of its folder, since whoever serves it makes the file anew when he starts
+ * again. */
+static int allow_socket(const struct domain *domain, const char *path)
+{
+    char real[PATH_MAX];
+
+    if ((domain->attr.handled_access_fs & FS_RESOLVE_UNIX) == 0)
+        return 0;
+    if (realpath(path, real) == NULL)
+        snprintf(real, sizeof real, "%s", path);
+    char *end = strrchr(real, '/');
+    if (end == NULL)
+        return 0;
+    end[end == real] = '\0';
+    return allow_path(domain, real, FS_RESOLVE_UNIX);
+}
+
 static int allow_paths(const struct domain *domain, const struct service_config *service,
                        const struct path_list *paths, uint64_t access)
 {
@@ -188,6 +213,8 @@ static int allow_service(const struct domain *domain, const struct service_confi
         const struct endpoint *endpoint = &service->connects[i].endpoint;
         if (endpoint->kind == ENCHUFE_TCP)
             err = allow_port(domain, endpoint->address.port);
+        else if (endpoint->kind == ENCHUFE_UNIX)
+            allow_socket(domain, endpoint->path); /* a folder that is not there has no sockets */
         names = names || endpoint->kind != ENCHUFE_UNIX;
     }
     if (names)
@@ -208,6 +235,8 @@ int landlock_enter(const struct config *config, const size_t *services, size_t c
         return -errno;
     fcntl(domain.fd, F_SETFD, FD_CLOEXEC);
     allow_basics(&domain);
+    if (log_sink_syslog_path() != NULL)
+        allow_socket(&domain, log_sink_syslog_path());
     for (size_t i = 0; i < count && err == 0; i++)
         err = allow_service(&domain, &config->services[services[i]]);
     if (err == 0 && syscall(SYS_landlock_restrict_self, domain.fd, 0) != 0)

@@ -5,7 +5,7 @@
 #include "config.h"
 
 /* The kernel's Landlock ABI; 0: it has none, or does not let us. From 4 on it knows TCP ports, from 6 on
- * signals and abstract sockets. */
+ * signals and abstract sockets, from 9 on Unix sockets with a path. */
 int landlock_abi(void);
 
 /* Puts this process, which has no_new_privs and no other thread, into the domain that these services'

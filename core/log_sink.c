@@ -409,3 +409,8 @@ bool log_sink_is_syslog(void)
 {
     return atomic_load_explicit(&sink.kind, memory_order_relaxed) == KIND_SYSLOG;
 }
+
+const char *log_sink_syslog_path(void)
+{
+    return log_sink_is_syslog() ? sink.syslog.sun_path : NULL;
+}

@@ -35,6 +35,9 @@ int log_sink_fd(void);
 /* Whether the system's log adds time and level of its own. */
 bool log_sink_is_syslog(void);
 
+/* The path of the system's log, where lines go there; else NULL. */
+const char *log_sink_syslog_path(void);
+
 /* Writes lines, each with its newline and together no longer than PIPE_BUF; to the system's log, one. Those
  * that cannot be written are counted. Any thread. */
 void log_sink_write(int level, const char *text, size_t len);

@@ -168,7 +168,7 @@ static void log_privileges(const struct generation *generation, bool debug)
               LOG_STR("filter", filters[sandbox_filter(config, identity)]));
     if (*sandbox_lacking(config, identity, text) != '\0')
         log_event(ENCHUFE_LOG_WARNING, "sandbox is incomplete", LOG_STR("lacking", text),
-                  LOG_STR("advice", "a newer kernel has it (6.12 has all)"));
+                  LOG_STR("advice", "Linux 6.12 has all, where its administrator allows it"));
 }
 
 /* Reads and probes: what run and check have in common. */

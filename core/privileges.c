@@ -146,14 +146,13 @@ void privileges_reduce(void)
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-static int become(const struct identity *identity)
+int privileges_join_groups(const struct identity *identity)
 {
-    if (!identity->change || geteuid() != 0)
+    if (!identity->change)
         return 0;
     int failed = identity->user != NULL ? initgroups(identity->user, identity->gid)
                                         : setgroups(1, &identity->gid);
-    if (failed || setresgid(identity->gid, identity->gid, identity->gid) != 0 ||
-        setresuid(identity->uid, identity->uid, identity->uid) != 0)
+    if (failed || setresgid(identity->gid, identity->gid, identity->gid) != 0)
         return -errno;
     return 0;
 }
@@ -163,9 +162,8 @@ int privileges_drop(const struct identity *identity)
     const struct capabilities none = { .effective = 0 };
 
     limit_bounding_set(0);
-    int err = become(identity);
-    if (err != 0)
-        return err;
+    if (identity->change && setresuid(identity->uid, identity->uid, identity->uid) != 0)
+        return -errno;
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return -errno;

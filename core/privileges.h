@@ -25,8 +25,12 @@ int privileges_find(const struct config *config, struct identity *identity, stru
 int privileges_allow(const struct config *config, const struct identity *identity,
                      struct report *report);
 
-/* Becomes that user, for good, and gives up every capability and the way to new ones. Returns 0 or
- * -errno. */
+/* Takes on the user's groups, where identity->change says so: the first half, while the system can still be
+ * asked which they are. Returns 0 or -errno. */
+int privileges_join_groups(const struct identity *identity);
+
+/* Becomes that user, for good, where identity->change says so, and gives up every capability and the way to
+ * new ones. Returns 0 or -errno. */
 int privileges_drop(const struct identity *identity);
 
 /* Gives up what the master does not need, and leaves it to those it starts, a new binary among them. What

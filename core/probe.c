@@ -6,6 +6,7 @@
  * output means nothing: only the word on the socket counts. */
 #include "probe.h"
 #include "descriptors.h"
+#include "namespaces.h"
 #include "sandbox.h"
 #include "service.h"
 #include <errno.h>
@@ -73,6 +74,7 @@ static void close_others(int fd, const struct config *config, struct plugin_file
     struct descriptors kept = { .fds = NULL };
 
     descriptors_keep(&kept, fd);
+    namespaces_keep(&kept);
     for (size_t i = 0; i < config->service_count; i++)
         if (files[i] != NULL)
             descriptors_keep(&kept, files[i]->fd);

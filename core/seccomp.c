@@ -316,6 +316,9 @@ static void filter_sockets(struct program *program, const struct seccomp_sockets
         allow_value(program, 0);
     }
     end(program, start, DENY);
+    /* Nothing but what was accepted could be connected: to someone else, after it was disconnected. */
+    if (!sockets->tcp && !sockets->udp && !sockets->local)
+        end(program, begin(program, SYS_connect), DENY);
     if (!sockets->tcp)
         return;
     /* Connects without connect(), which Landlock does not see. */

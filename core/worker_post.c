@@ -4,6 +4,7 @@
 #include "container.h"
 #include "descriptors.h"
 #include "log.h"
+#include "namespaces.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -78,6 +79,7 @@ static void close_others(const struct worker_setup *setup)
     struct descriptors kept = { .fds = NULL };
 
     descriptors_keep(&kept, setup->channel);
+    namespaces_keep(&kept);
     for (size_t i = 0; i < setup->service_count; i++) {
         size_t service = setup->services[i];
         descriptors_keep(&kept, setup->files[service]->fd);

@@ -34,7 +34,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PROCESSES 8
+#define PROCESSES 9
 #define DESCRIPTORS 1024
 
 /* FUNCTION(name, errno) */
@@ -85,6 +85,7 @@
     FUNCTION(sendmmsg, ENOBUFS)                                                                    \
     FUNCTION(sendmsg, ENOBUFS)                                                                     \
     FUNCTION(sendto, ENOBUFS)                                                                      \
+    FUNCTION(setns, EPERM)                                                                         \
     FUNCTION(setresgid, EPERM)                                                                     \
     FUNCTION(setresuid, EAGAIN)                                                                    \
     FUNCTION(setrlimit, EPERM)                                                                     \
@@ -97,6 +98,7 @@
     FUNCTION(stat, EACCES)                                                                         \
     FUNCTION(timerfd_create, EMFILE)                                                               \
     FUNCTION(unlink, EACCES)                                                                       \
+    FUNCTION(unshare, EPERM)                                                                       \
     FUNCTION(waitpid, EINTR)                                                                       \
     FUNCTION(write, ENOSPC)
 
@@ -428,6 +430,7 @@ WRAP(ssize_t, -1, sendmsg, (int fd, const struct msghdr *message, int flags), (f
 WRAP(ssize_t, -1, sendto,
      (int fd, const void *data, size_t size, int flags, const struct sockaddr *to, socklen_t len),
      (fd, data, size, flags, to, len))
+WRAP(int, -1, setns, (int fd, int kind), (fd, kind))
 WRAP(int, -1, setresgid, (gid_t real_id, gid_t effective, gid_t saved), (real_id, effective, saved))
 WRAP(int, -1, setresuid, (uid_t real_id, uid_t effective, uid_t saved), (real_id, effective, saved))
 WRAP(int, -1, setrlimit, (__rlimit_resource_t resource, const struct rlimit *limit),
@@ -441,6 +444,7 @@ WRAP(int, -1, socketpair, (int domain, int type, int protocol, int ends[2]),
      (domain, type, protocol, ends))
 WRAP(int, -1, stat, (const char *path, struct stat *status), (path, status))
 WRAP(int, -1, unlink, (const char *path), (path))
+WRAP(int, -1, unshare, (int flags), (flags))
 
 /* What the tests read: the names, in the order of the counts. */
 const char *fault_names(void);

@@ -1,5 +1,6 @@
 /* Tries through io_uring what the plugin `trespass` tries with system calls. A line is a command:
- *   open PATH    write PATH    tcp PORT (of 127.0.0.1)
+ *   open PATH    write PATH    tcp PORT    mptcp PORT    udp PORT    fastopen PORT    datagram PORT
+ *   (of 127.0.0.1)             abstract NAME
  * and the answer `done`, or the name of the error; `ring ` before it where there is no ring. Each is tried at
  * once, and by a thread of the kernel's. The calls are made here, since a library might look first. */
 #include <enchufe/plugin.h>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define ENTRIES 4
@@ -101,21 +103,80 @@ static int try_open(struct ring *ring, const char *path, int flags)
     return fd;
 }
 
-static int try_tcp(struct ring *ring, const char *port)
+/* The ring makes the socket as well; a kernel before 5.19 cannot. */
+static int make_socket(struct ring *ring, int family, int type, int protocol)
 {
-    const struct sockaddr_in address = { .sin_family = AF_INET,
-                                         .sin_port = htons((uint16_t)strtol(port, NULL, 10)),
-                                         .sin_addr = { htonl(INADDR_LOOPBACK) } };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = ring_carry_out(ring, &(struct io_uring_sqe){ .opcode = IORING_OP_SOCKET,
+                                                          .fd = family,
+                                                          .off = (unsigned)(type | SOCK_CLOEXEC),
+                                                          .len = (uint32_t)protocol });
 
+    return fd != -EINVAL ? fd : socket(family, type | SOCK_CLOEXEC, protocol);
+}
+
+static int try_connect(struct ring *ring, int fd, const void *address, size_t size)
+{
     if (fd < 0)
-        return -errno;
-    int result = both_ways(ring, (struct io_uring_sqe){ .opcode = IORING_OP_CONNECT,
-                                                        .fd = fd,
-                                                        .addr = (uintptr_t)&address,
-                                                        .off = sizeof address });
+        return fd;
+    int result = both_ways(
+        ring, (struct io_uring_sqe){
+                  .opcode = IORING_OP_CONNECT, .fd = fd, .addr = (uintptr_t)address, .off = size });
     close(fd);
     return result;
+}
+
+static int try_send(struct ring *ring, int fd, void *address, size_t size, int flags)
+{
+    struct iovec text = { (void *)"x", 1 };
+    const struct msghdr header = {
+        .msg_name = address, .msg_namelen = (socklen_t)size, .msg_iov = &text, .msg_iovlen = 1
+    };
+
+    if (fd < 0)
+        return fd;
+    int result = both_ways(ring, (struct io_uring_sqe){ .opcode = IORING_OP_SENDMSG,
+                                                        .fd = fd,
+                                                        .addr = (uintptr_t)&header,
+                                                        .len = 1,
+                                                        .msg_flags = (uint32_t)flags });
+    close(fd);
+    return result;
+}
+
+static int try_abstract(struct ring *ring, const char *name)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+    snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "%s", name);
+    return try_connect(ring, make_socket(ring, AF_UNIX, SOCK_STREAM, 0), &address,
+                       offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+}
+
+/* Returns -EINVAL for what it does not know. */
+static int try_internet(struct ring *ring, const char *command, const char *port)
+{
+    static const struct {
+        const char *command;
+        int type, protocol;
+        bool send;
+        int flags;
+    } ways[] = {
+        { "tcp", SOCK_STREAM, 0, false, 0 },    { "mptcp", SOCK_STREAM, 262, false, 0 },
+        { "udp", SOCK_DGRAM, 0, false, 0 },     { "fastopen", SOCK_STREAM, 0, true, MSG_FASTOPEN },
+        { "datagram", SOCK_DGRAM, 0, true, 0 },
+    };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)strtol(port, NULL, 10)),
+                                   .sin_addr = { htonl(INADDR_LOOPBACK) } };
+
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        if (strcmp(command, ways[i].command) != 0)
+            continue;
+        int fd = make_socket(ring, AF_INET, ways[i].type, ways[i].protocol);
+        return ways[i].send ? try_send(ring, fd, &address, sizeof address, ways[i].flags)
+                            : try_connect(ring, fd, &address, sizeof address);
+    }
+    return -EINVAL;
 }
 
 static int carry_out(struct ring *ring, const char *command, const char *word)
@@ -124,7 +185,9 @@ static int carry_out(struct ring *ring, const char *command, const char *word)
         return try_open(ring, word, O_RDONLY | O_CLOEXEC);
     if (strcmp(command, "write") == 0)
         return try_open(ring, word, O_WRONLY | O_CREAT | O_CLOEXEC);
-    return strcmp(command, "tcp") == 0 ? try_tcp(ring, word) : -EINVAL;
+    if (strcmp(command, "abstract") == 0)
+        return try_abstract(ring, word);
+    return try_internet(ring, command, word);
 }
 
 static const enchufe_framing lines = { .type = ENCHUFE_FRAMING_LINE, .max = 400 };

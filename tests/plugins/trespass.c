@@ -1,7 +1,9 @@
 /* Tries what a service has no business to do. A line is a command, in some with a word behind it; the
  * answer is `done`, or the name of the error:
- *   open PATH    write PATH    list PATH    tcp PORT    udp PORT    unix PATH    abstract NAME    mptcp
- *   fastopen PORT   exec   execveat   fork   kill PID   group   queue PID   ptrace PID   peek PID
+ *   open PATH    write PATH    list PATH    tcp PORT    udp PORT    unix PATH    abstract NAME
+ *   mptcp PORT   fastopen PORT   datagram PORT   datagram6 PORT   sctp PORT   raw   nest
+ *   reuse PORT CLIENT   fast open, from the socket of the connection that comes from the port CLIENT
+ *   exec   execveat   fork   kill PID   group   queue PID   ptrace PID   peek PID
  *   setuid   setgroups   capset   mount   chroot   unshare   keyctl   bpf   perf   uring   memfd
  *   map-wx   make-exec   exec-shared PATH   thread   abort
  *   eat          allocates and touches memory until it gets no more; the answer is how many MiB it had
@@ -100,6 +102,67 @@ static long try_fastopen(const char *word)
 static long try_mptcp(const char *word)
 {
     return try_internet(SOCK_STREAM, 262, word, 0);
+}
+
+static long try_sctp(const char *word)
+{
+    return try_internet(SOCK_STREAM, IPPROTO_SCTP, word, 0);
+}
+
+/* To an address that is said with each datagram. */
+static long try_datagram(const char *word)
+{
+    return try_internet(SOCK_DGRAM, 0, word, MSG_NOSIGNAL);
+}
+
+static long try_datagram6(const char *word)
+{
+    struct sockaddr_in6 address = { .sin6_family = AF_INET6,
+                                    .sin6_port = htons((uint16_t)number(word)),
+                                    .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    long result = sendto(fd, "x", 1, 0, (struct sockaddr *)&address, (socklen_t)sizeof address);
+    int err = errno;
+    close(fd);
+    errno = err;
+    return result;
+}
+
+/* The descriptor of the connection from that port, or -1. */
+static int find_connection(uint16_t port)
+{
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_in peer = { .sin_family = AF_UNSPEC };
+        socklen_t len = sizeof peer;
+        if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.sin_family == AF_INET &&
+            ntohs(peer.sin_port) == port)
+            return fd;
+    }
+    errno = ENOENT;
+    return -1;
+}
+
+static long try_reuse(const char *word)
+{
+    const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)number(word)),
+                                   .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    const char *client = strchr(word, ' ');
+    int fd = find_connection((uint16_t)number(client != NULL ? client : ""));
+
+    if (fd < 0 || connect(fd, &nobody, sizeof nobody) != 0)
+        return -1;
+    return sendto(fd, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&address, (socklen_t)sizeof address);
+}
+
+static long try_raw(const char *word)
+{
+    (void)word;
+    return fail_or_close(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP));
 }
 
 static long try_udp(const char *word)
@@ -258,6 +321,22 @@ static long try_unshare(const char *word)
     return unshare(CLONE_NEWUSER);
 }
 
+/* The same from a process with one thread, where the kernel has nothing else against it. */
+static long try_nest(const char *word)
+{
+    int status = 0;
+    pid_t child = fork();
+
+    (void)word;
+    if (child < 0)
+        return -1;
+    if (child == 0)
+        _exit(unshare(CLONE_NEWUSER) != 0 ? errno : 0);
+    waitpid(child, &status, 0);
+    errno = WEXITSTATUS(status);
+    return errno != 0 ? -1 : 0;
+}
+
 static long try_keyctl(const char *word)
 {
     (void)word;
@@ -386,6 +465,11 @@ static const struct attempt attempts[] = {
     { "fastopen", try_fastopen },
     { "mptcp", try_mptcp },
     { "udp", try_udp },
+    { "datagram", try_datagram },
+    { "datagram6", try_datagram6 },
+    { "sctp", try_sctp },
+    { "raw", try_raw },
+    { "reuse", try_reuse },
     { "unix", try_unix },
     { "abstract", try_abstract },
     { "exec", try_exec },
@@ -404,6 +488,7 @@ static const struct attempt attempts[] = {
     { "mount", try_mount },
     { "chroot", try_chroot },
     { "unshare", try_unshare },
+    { "nest", try_nest },
     { "keyctl", try_keyctl },
     { "bpf", try_bpf },
     { "perf", try_perf },

@@ -21,11 +21,11 @@ from server import environment
 from settings import BUILD, ENCHUFE, PLUGINS
 
 LIBRARY = os.path.join(BUILD, "tests", "fault.so")
-# The server, its probe, its worker; what a reload forks: who reads the configuration, the child that looks names
-# up for it, the probe, and the next worker.
-PROCESSES = {0: "master", 1: "probe", 2: "worker", 3: "reload's reader", 4: "its child",
-             5: "reload's probe", 6: "reload's worker"}
-NOTES_PROCESSES = 8
+# The server, who makes the empty network, its probe, its worker; what a reload forks: who reads the
+# configuration, the child that looks names up for it, the probe, and the next worker.
+PROCESSES = {0: "master", 1: "maker", 2: "probe", 3: "worker", 4: "reload's reader", 5: "its child",
+             6: "reload's probe", 7: "reload's worker"}
+NOTES_PROCESSES = 9
 PATIENCE = 15  # seconds: what takes longer hangs
 
 

@@ -32,7 +32,7 @@ def calls():
 def test_the_processes_are_those_that_are_named(calls):
     """A process that the server forks anew moves the numbers of those behind it."""
     makes = {process: {name for name, count in calls[process].items() if count} for process in calls}
-    for process, name in {**faults.PROCESSES, 7: "nobody"}.items():
+    for process, name in {**faults.PROCESSES, 8: "nobody"}.items():
         assert ("pthread_create" in makes[process]) == name.endswith("worker"), name
         assert ("setresuid" in makes[process]) <= name.endswith(("worker", "probe")), name
         assert bool(makes[process]) == (name != "nobody"), name

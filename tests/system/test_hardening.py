@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from server import Server, service
-from settings import ENCHUFE, ROOT, SANITIZED
+from settings import ENCHUFE, ROOT, SANITIZED, VARIANT
 
 PR_SET_MDWE = 65
 PR_MDWE_REFUSE_EXEC_GAIN = 1
@@ -39,6 +39,10 @@ def test_plugins_load_where_no_memory_may_be_made_executable():
             assert client.ask(b"hola", 4) == b"hola"
 
 
+def test_the_unit_lets_workers_have_an_empty_network():
+    assert sorted(UNIT["RestrictNamespaces"].split()) == ["net", "user"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
 def test_the_units_capabilities_are_enough(as_nobody):
     """To take a port below 1024, become another user, and end a worker of that user that is stuck."""
@@ -57,6 +61,8 @@ def test_the_units_capabilities_are_enough(as_nobody):
             status = file.read()
         assert re.search(rf"^Uid:\s+{as_nobody.uid}\s", status, re.MULTILINE)
         assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
+        if VARIANT != "tsan" and not server.lines("sandbox is incomplete"):
+            assert os.readlink(f"/proc/{server.worker()}/ns/net") != os.readlink("/proc/self/ns/net")
         with server.connect("low") as client:
             assert client.ask(b"hola", 4) == b"hola"
         worker = server.worker()

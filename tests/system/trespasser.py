@@ -15,6 +15,10 @@ TRACED = VARIANT == "asan"
 
 DENIED = ("EPERM", "EACCES")
 
+# What a network answers in which there is nothing; a kernel need not have every protocol.
+NOWHERE = (*DENIED, "ENETUNREACH", "EADDRNOTAVAIL", "ECONNREFUSED",
+           "EPROTONOSUPPORT", "ESOCKTNOSUPPORT")
+
 
 def status_of(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
@@ -28,6 +32,11 @@ def no_landlock():
 
 def no_seccomp():
     forbid(317 if os.uname().machine == "x86_64" else 277)
+
+
+def no_namespaces():
+    """What unshare answers where a container or its administrator keeps user namespaces from us."""
+    forbid(272 if os.uname().machine == "x86_64" else 97)
 
 
 def forbid(number):
