@@ -207,7 +207,7 @@ static void after_failure(struct worker_post *post, const char *text)
     }
     uint64_t delay =
         backoff_next(&post->backoff, now - post->started_at, sent(post) != post->sent_before);
-    post->settled = post->settled || delay != 0;
+    post->settled = post->settled || post->backoff.failures > 1;
     if (delay != 0)
         log_event(ENCHUFE_LOG_INFO, "worker starts again",
                   LOG_STR("worker", worker_post_name(post)), LOG_DURATION("in", delay));
