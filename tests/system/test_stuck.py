@@ -10,7 +10,7 @@ from controlled import Controlled
 from load import Load
 from processes import process_lives
 from server import Server, service
-from settings import DEADLINE, soak, wait_until
+from settings import DEADLINE, figures, soak, wait_until
 
 BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
 STUCK = dict(service="stuck", callback="on_message")
@@ -129,21 +129,26 @@ def test_healthy_services_lose_nothing_from_the_second_time_on():
     """Beside a service that gets stuck again and again; the first time costs the worker that they share."""
     config = service("echo", listen=BOTH) + service("stuck")
     with Controlled(config, crashes=True) as server:
-        replaced = []
+        started, answered = [], []
         with be_stuck(server):
             server.wait_for_lines("service gets a worker of its own", service="stuck")
         with Load(server.port("echo", "tcp"), server.port("echo", "udp"), hold=50) as load:
             for number in range(soak(1, 20)):
                 assert served(server, "stuck")
-                start = time.monotonic()
+                start = time.time()
                 with be_stuck(server, (b"loop\n", b"pause\n")[number % 2]):
                     server.wait_for_lines("loop is stuck", number + 2, **STUCK)
                     with server.connect("stuck") as waits:  # in the queue of a stuck loop, or of the other
                         assert waits.ask(b"0\n", 2) == b"0\n"
                     server.wait_for_lines("worker stuck", number + 2, **STUCK)
                     assert served(server, "stuck")
-                replaced.append(time.monotonic() - start)
-        print(f"answered again after {min(replaced):.2f} to {max(replaced):.2f} s: {load.counts}")
+                    answered.append(time.time() - start)
+                # The first two are those of the start, the third is the service's first of its own.
+                started.append(server.times("worker started")[number + 3] - start)
+        print(f"the next worker started after {figures(started)}")
+        print(f"answered again after {figures(answered)}: {load.counts}")
+        # As good as at once, but the machine may be busy with this very load: no more than a deadline.
+        assert min(started) > 1.9 and max(answered) < 2 + DEADLINE / 2
         for line in server.lines("loop is stuck"):
             assert 0.1 <= float(line["for"].rstrip("s"))
 
