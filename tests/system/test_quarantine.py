@@ -209,7 +209,7 @@ def test_a_crash_loop_is_slowed_down_and_costs_no_processor_time_in_between():
             time.sleep(soak(0.1, 1))
         later = len(server.lines("worker started")) - seen
         used = processor_seconds(server.pid) - before
-        print(f"{early} starts in the first 10 s, {len(starts)} until the wait was 30 s, "
-              f"{later} in the {length} s after; there {used:.2f} s of the master's processor time")
+        print(f"{early} starts in the first 10 s, {later} in {length} s after the wait had grown to 30 s, "
+              f"with {used:.2f} s of the master's processor time")
         assert later <= soak(1, 4)
         assert used < soak(0.5, 2) * SLOWER
