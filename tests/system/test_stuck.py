@@ -1,5 +1,7 @@
 """A plugin that does not return costs its worker, once, and nobody outside of it anything."""
 
+import ctypes
+import os
 import signal
 import threading
 import time
@@ -107,6 +109,53 @@ def test_stall_limit_says_when_and_whether_a_worker_is_ended():
     with Server(limit("never")) as server, server.connect("stuck") as client:
         assert client.ask(b"2500\n", 5) == b"2500\n"
         assert not server.lines("worker stuck")
+
+
+def test_a_plugin_that_stops_its_process_is_replaced_after_stall_limit():
+    with Server("[server]\nstall_limit = 300ms\n" + service("stuck", threads=2), crashes=True) as server:
+        first = server.worker()
+        with be_stuck(server, b"stop\n"):
+            line, = server.wait_for_lines("worker is stopped", level="warning", signal="SIGSTOP")
+            assert line["pid"] == str(first)
+            line, = server.wait_for_lines("worker stuck", **STUCK, level="error", pid=str(first))
+            assert 0.3 <= float(line["for"].rstrip("s"))
+            assert served(server, "stuck")
+
+
+def test_a_worker_that_was_stopped_and_goes_on_stays():
+    with Server("[server]\nstall_limit = never\n" + service("stuck", threads=2)) as server:
+        first = server.worker()
+        with be_stuck(server, b"stop\n") as client:
+            server.wait_for_lines("worker is stopped", pid=str(first))
+            assert client.is_silent(0.5)
+            os.kill(first, signal.SIGCONT)
+            server.wait_for_lines("stopped worker goes on", pid=str(first))
+            assert client.receive(5) == b"stop\n"
+        assert server.worker() == first
+
+
+PTRACE_ATTACH, PTRACE_DETACH, WALL = 16, 17, 0x40000000
+
+
+def test_a_worker_that_a_debugger_holds_is_not_taken_for_stopped():
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Server("[server]\nstall_limit = 200ms\n" + service("stuck", threads=1)) as server:
+        worker = server.worker()
+        threads = [int(name) for name in os.listdir(f"/proc/{worker}/task")]
+        with server.connect("stuck") as client:
+            assert client.ask(b"0\n", 2) == b"0\n"
+            held = [thread for thread in threads
+                    if libc.ptrace(PTRACE_ATTACH, ctypes.c_long(thread), None, None) == 0]
+            if not held:
+                pytest.skip("needs the right to trace a worker")
+            for thread in held:
+                os.waitpid(thread, WALL)
+            client.send(b"0\n")
+            assert client.is_silent(1)
+            for thread in held:
+                libc.ptrace(PTRACE_DETACH, ctypes.c_long(thread), None, None)
+            assert client.receive(2) == b"0\n"
+        assert server.worker() == worker and not server.lines("worker is stopped")
 
 
 def test_many_short_callbacks_are_not_taken_for_a_long_one():
