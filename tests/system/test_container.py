@@ -114,7 +114,8 @@ def test_signals_reach_the_new_server_while_the_old_one_drains():
             assert process_lives(old) and server.echoes()
             os.kill(server.init, signal.SIGTERM)
             server.wait_for_lines("ended")
-            assert not process_lives(new) and process_lives(old)
+            wait_until(lambda: not process_lives(new), "the new server has ended")
+            assert process_lives(old)
             assert held.ask(b"hola", 4) == b"hola", "the old server takes its time"
         server.ends(0)
 
