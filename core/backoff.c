@@ -16,6 +16,8 @@ uint64_t backoff_next(struct backoff *backoff, uint64_t lived_ms, bool answered)
         backoff->failures = 1;
     if (backoff->failures++ == 0)
         return 0;
+    if (answered)
+        return lived_ms < FIRST_MS ? FIRST_MS - lived_ms : 0;
     for (unsigned i = 2; i < backoff->failures && delay < DOUBLED_MS; i++)
         delay *= 2;
     return delay < DOUBLED_MS ? delay : MAX_MS;

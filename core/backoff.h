@@ -12,8 +12,8 @@ struct backoff {
 };
 
 /* A worker died that had lived for lived_ms. Health makes earlier failures forgotten: after 60 s of it
- * wholly; one that had answered somebody is in no loop of crashes and comes back after 0.1 s. Returns how
- * long to wait, in milliseconds. */
+ * wholly; one that had answered somebody is in no loop of crashes, and comes back 0.1 s after its own start,
+ * which is at once where it lived longer. Returns how long to wait, in milliseconds. */
 uint64_t backoff_next(struct backoff *backoff, uint64_t lived_ms, bool answered);
 
 #endif

@@ -102,6 +102,20 @@ int bind_another(struct endpoint *endpoint)
     return fd;
 }
 
+int bind_try(const struct endpoint *endpoint)
+{
+    struct endpoint tried = *endpoint;
+    struct sockaddr_storage address;
+    int fd = bind_another(&tried);
+
+    if (fd < 0)
+        return fd;
+    socklen_t len = endpoint_to_sockaddr(&tried, &address);
+    int err = bind(fd, (struct sockaddr *)&address, len) != 0 ? -errno : 0;
+    close(fd);
+    return err;
+}
+
 /* A socket's file stays behind when its server is killed; whether one lives is told by connecting. */
 const char *bind_clear_stale(const char *path)
 {

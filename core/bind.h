@@ -13,6 +13,10 @@ int bind_first(struct endpoint *endpoint);
 /* Creates one that may be bound beside the first. Returns it, or -errno. */
 int bind_another(struct endpoint *endpoint);
 
+/* Whether an internet endpoint could be had if this server's own sockets were not in the way, which share it for
+ * that moment. Not for UDP where those are read: datagrams would get lost. Returns 0 or -errno. */
+int bind_try(const struct endpoint *endpoint);
+
 /* Removes the file of a Unix socket that nobody listens on any more. Returns NULL, or what is in the way:
  * a static text that goes on behind the path. */
 const char *bind_clear_stale(const char *path);

@@ -2,16 +2,14 @@
  * places for a few seconds, and nobody else anything. Those that wait for a reload may wait long, and have
  * only half of the places. */
 #include "control.h"
-#include "bind.h"
 #include "container.h"
+#include "control_socket.h"
 #include "log.h"
 #include "status.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define CLIENTS_MAX 64
@@ -45,20 +43,8 @@ struct control {
     struct client *clients;
     size_t client_count;
     uint64_t opened_at;
-    char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
+    char path[CONTROL_PATH];
 };
-
-const char *control_default_path(void)
-{
-    static char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
-    const char *dir = getenv("XDG_RUNTIME_DIR");
-
-    if (geteuid() == 0)
-        return "/run/enchufe.sock";
-    if (dir == NULL || snprintf(path, sizeof path, "%s/enchufe.sock", dir) >= (int)sizeof path)
-        snprintf(path, sizeof path, "/tmp/enchufe-%u.sock", (unsigned)geteuid());
-    return path;
-}
 
 /* ---- one client ---- */
 
@@ -246,15 +232,6 @@ static void client_ready(struct loop_source *source, uint32_t events)
 
 /* ---- the socket ---- */
 
-static bool may_command(int fd)
-{
-    struct ucred peer;
-    socklen_t len = sizeof peer;
-
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-           (peer.uid == 0 || peer.uid == geteuid());
-}
-
 /* The first of those that have not said what they want goes: they must keep nobody out. */
 static bool make_room(struct control *control)
 {
@@ -304,7 +281,7 @@ static void control_ready(struct loop_source *source, uint32_t events)
         rest(control);
         return;
     }
-    bool allowed = may_command(fd);
+    bool allowed = control_socket_allows(fd);
     bool room = allowed && (control->client_count < CLIENTS_MAX || make_room(control));
     struct client *client = room ? calloc(1, sizeof *client) : NULL;
     if (client == NULL) {
@@ -325,51 +302,6 @@ static void control_ready(struct loop_source *source, uint32_t events)
         client_end(client);
 }
 
-static int bind_socket(const char *path)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return -errno;
-    strncpy(address.sun_path, path, sizeof address.sun_path - 1);
-    mode_t before = umask(0177);
-    int failed =
-        bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, CLIENTS_MAX) != 0;
-    int err = errno;
-    umask(before);
-    if (failed) {
-        close(fd);
-        return -err;
-    }
-    return fd;
-}
-
-/* Binds the socket at path. Returns NULL, or what is wrong. */
-static const char *open_path(struct control *control, const char *path)
-{
-    const char *wrong;
-
-    if (strlen(path) >= sizeof control->path)
-        return "is too long for a socket";
-    if ((wrong = bind_clear_stale(path)) != NULL)
-        return wrong;
-    strcpy(control->path, path);
-    control->source.fd = bind_socket(path);
-    return control->source.fd < 0 ? strerror(-control->source.fd) : NULL;
-}
-
-/* The path of a socket that was handed over is its own. */
-static void adopt(struct control *control, int fd)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    socklen_t len = sizeof address;
-
-    control->source.fd = fd;
-    if (getsockname(fd, (struct sockaddr *)&address, &len) == 0)
-        memcpy(control->path, address.sun_path, sizeof control->path - 1);
-}
-
 struct control *control_open(const char *path, int inherited, struct loop *loop,
                              const struct control_orders *orders)
 {
@@ -385,9 +317,9 @@ struct control *control_open(const char *path, int inherited, struct loop *loop,
                                  .given = inherited >= 0,
                                  .opened_at = clock_ms() };
     if (inherited >= 0)
-        adopt(control, inherited);
+        control_socket_adopt(control->path, control->source.fd = inherited);
     else
-        wrong = open_path(control, where);
+        wrong = control_socket_open(where, control->path, &control->source.fd);
     if (wrong != NULL) {
         log_event(path != NULL ? ENCHUFE_LOG_ERROR : ENCHUFE_LOG_WARNING, "no control socket",
                   LOG_STR("path", where), LOG_STR("error", wrong),

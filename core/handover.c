@@ -19,6 +19,9 @@
 
 #define FIRST_LISTEN_FD 3
 
+/* Of inherited descriptors that are no sockets for us so many get a line each. */
+#define USELESS_TOLD 10
+
 static int number_from(const char *name)
 {
     const char *text = getenv(name);
@@ -95,17 +98,19 @@ static int describe(int fd, struct endpoint *endpoint)
     return 0;
 }
 
-static int take_listen_fd(struct handover *handover, int fd, const char *name)
+/* Returns 1 for one that is of no use, or else 0 or -errno. */
+static int take_listen_fd(struct handover *handover, int fd, const char *name, bool tell)
 {
     struct endpoint endpoint;
     int err = describe(fd, &endpoint);
 
     close_on_exec(fd, true);
     if (err != 0) {
-        log_event(ENCHUFE_LOG_WARNING, "an inherited socket is of no use", LOG_INT("fd", fd),
-                  LOG_STR("name", name), LOG_STR("error", strerror(-err)));
+        if (tell)
+            log_event(ENCHUFE_LOG_WARNING, "an inherited socket is of no use", LOG_INT("fd", fd),
+                      LOG_STR("name", name), LOG_STR("error", strerror(-err)));
         close(fd);
-        return 0;
+        return 1;
     }
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     struct bound_endpoint *bound = add(handover, name, &endpoint, 1);
@@ -125,16 +130,27 @@ static int take_listen_fds(struct handover *handover)
     const char *said = getenv("LISTEN_FDNAMES");
     char *names = strdup(said != NULL ? said : ""), *rest = names;
     int err = names != NULL ? 0 : -ENOMEM;
+    unsigned useless = 0;
 
     unsetenv("LISTEN_FDNAMES");
     if (pid != getpid())
         count = 0;
-    for (int i = 0; i < count && err == 0; i++) {
+    for (int i = 0; i < count && err >= 0; i++) {
         const char *name = strsep(&rest, ":");
-        err = take_listen_fd(handover, FIRST_LISTEN_FD + i, name != NULL ? name : "");
+        int fd = FIRST_LISTEN_FD + i;
+        if (fcntl(fd, F_GETFD) < 0) {
+            log_event(ENCHUFE_LOG_WARNING, "LISTEN_FDS promises more than there is",
+                      LOG_INT("sockets", count), LOG_INT("found", i));
+            break;
+        }
+        err = take_listen_fd(handover, fd, name != NULL ? name : "", useless < USELESS_TOLD);
+        useless += err > 0;
     }
+    if (useless > USELESS_TOLD)
+        log_event(ENCHUFE_LOG_WARNING, "more inherited sockets are of no use",
+                  LOG_NUM("count", useless - USELESS_TOLD));
     free(names);
-    return err;
+    return err < 0 ? err : 0;
 }
 
 static bool same_address(const struct endpoint *a, const struct endpoint *b)

@@ -8,4 +8,7 @@
  * once. */
 void init_if_first(void);
 
+/* In a server that another has replaced: what process 1 hears is for the other one from now on. */
+void init_replaced(void);
+
 #endif

@@ -4,6 +4,7 @@
 #include "container.h"
 #include "control.h"
 #include "debug.h"
+#include "init.h"
 #include "log.h"
 #include "log_sink.h"
 #include "notify.h"
@@ -71,6 +72,7 @@ static void upgraded(void *context, bool good, pid_t pid, const char *text)
     notify_watchdog_stop(master->loop);
     control_give(master->control);
     master->leaving = master->replaced = true;
+    init_replaced();
     if (rollover_hand_over(master->rollover, text))
         kill(pid, SIGHUP);
 }

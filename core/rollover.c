@@ -1,33 +1,12 @@
 /* Generations that follow each other. */
 #include "rollover.h"
 #include "container.h"
-#include "history.h"
 #include "log.h"
-#include "trial.h"
+#include "rollover_state.h"
 #include "waiters.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct rollover {
-    struct rollover_setup setup;
-    struct era *serving;   /* the first one already as it comes up */
-    struct era *candidate; /* is read and probed */
-    struct era *next;      /* was found right: waits until none drains, and comes up */
-    struct era *draining;
-    unsigned last_number;
-    bool wanted;  /* a reload is due when nothing is in its way */
-    bool started; /* the first generation serves */
-    bool held;    /* an upgrade is under way: none begins */
-    bool given;   /* to another server: the sockets are not ours to shut */
-    bool leaving;
-    struct loop_task begin;      /* the reload that is wanted */
-    struct reload_waiter *later; /* who waits for that */
-    struct trial trial;          /* the candidate's */
-    struct history history;
-    char *failure; /* what was wrong with the last reload; NULL: it was right */
-    uint64_t failed_at;
-};
 
 /* Never more than two generations have workers. */
 static bool waits(const struct rollover *rollover)
@@ -399,38 +378,6 @@ void rollover_send_log(struct rollover *rollover, int fd)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i] != NULL && all[i]->supervisor != NULL)
             supervisor_send_log(all[i]->supervisor, fd);
-}
-
-const struct generation *rollover_serving(const struct rollover *rollover)
-{
-    return rollover->serving != NULL ? &rollover->serving->generation : NULL;
-}
-
-void rollover_history(const struct rollover *rollover, const char *service, struct stats *sum)
-{
-    history_of(&rollover->history, service, sum);
-}
-
-void rollover_each(const struct rollover *rollover,
-                   void (*see)(void *context, const struct generation_view *view), void *context)
-{
-    const struct era *all[] = { rollover->serving, rollover->draining, rollover->next };
-    static const char *const states[] = { "serving", "draining", "starting" };
-    uint64_t now = clock_ms();
-
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        if (all[i] == NULL)
-            continue;
-        struct generation_view view = era_view(all[i], states[i], now);
-        see(context, &view);
-    }
-}
-
-void rollover_reloads(const struct rollover *rollover, struct reload_view *view)
-{
-    *view = (struct reload_view){ .file = rollover->setup.file,
-                                  .error = rollover->failure,
-                                  .failed_ago = clock_ms() - rollover->failed_at };
 }
 
 struct rollover *rollover_start(const struct rollover_setup *setup, struct generation *first)

@@ -1,6 +1,7 @@
 /* Which sockets a generation has: taken over, bound, opened, closed. */
 #include "sockets.h"
 #include "bind.h"
+#include "sockets_find.h"
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <stdlib.h>
@@ -77,64 +78,6 @@ static int grow(struct listener *listener, size_t count, const struct place *pla
 
 /* ---- from one generation to the next ---- */
 
-/* Port 0 is the same endpoint only in the same service; which of several is told by their order. A port
- * that is said is the same as one that the system chose before. */
-static bool same_endpoint(const struct bound_endpoint *before, const char *service_before,
-                          const struct listen_config *now, const char *service_now)
-{
-    const struct endpoint *a = &before->config->endpoint, *b = &now->endpoint;
-    uint16_t port =
-        b->address.port != 0 ? before->listener->endpoint.address.port : a->address.port;
-
-    if (a->kind != b->kind || a->any != b->any)
-        return false;
-    if (a->kind == ENCHUFE_UNIX)
-        return strcmp(a->path, b->path) == 0;
-    return a->address.family == b->address.family && port == b->address.port &&
-           a->address.scope == b->address.scope &&
-           memcmp(a->address.ip, b->address.ip, sizeof a->address.ip) == 0 &&
-           (port != 0 || strcmp(service_before, service_now) == 0);
-}
-
-static bool taken(const struct sockets *sockets, const struct listener *listener)
-{
-    for (size_t i = 0; i < sockets->count; i++)
-        if (sockets->items[i].listener == listener)
-            return true;
-    return false;
-}
-
-/* The listener that is there for the endpoint, or NULL. `where` is how far the search came last time:
- * files change little, so the next is mostly found at once. */
-static struct listener *find(const struct sockets *there, const struct sockets *sockets,
-                             const struct listen_config *listen, size_t *where)
-{
-    for (size_t n = 0; there != NULL && n < there->count; n++) {
-        size_t i = (*where + n) % there->count;
-        const struct bound_endpoint *before = &there->items[i];
-        if (!same_endpoint(before, before->config->place.section, listen, listen->place.section) ||
-            (before->config->endpoint.address.port == 0 && taken(sockets, before->listener)))
-            continue;
-        *where = i + 1;
-        return before->listener;
-    }
-    return NULL;
-}
-
-/* Whether one of those may keep the endpoint from being bound: 0.0.0.0 stands in the way of 127.0.0.1. */
-static bool clashes(const struct sockets *there, const struct endpoint *endpoint)
-{
-    for (size_t i = 0; there != NULL && i < there->count; i++) {
-        const struct endpoint *other = &there->items[i].listener->endpoint;
-        if (other->kind == endpoint->kind &&
-            (endpoint->kind == ENCHUFE_UNIX
-                 ? strcmp(other->path, endpoint->path) == 0
-                 : endpoint->address.port != 0 && other->address.port == endpoint->address.port))
-            return true;
-    }
-    return false;
-}
-
 /* One that has no descriptor yet. NULL without memory. */
 static struct listener *create_listener(const struct endpoint *endpoint)
 {
@@ -153,27 +96,45 @@ static struct listener *create_listener(const struct endpoint *endpoint)
 struct binding {
     struct sockets *sockets;
     const struct sockets_before *before;
-    size_t where[2]; /* of find(), in what serves and in what waits */
+    size_t where[2]; /* of sockets_find(), in what serves and in what waits */
     unsigned retries;
     struct report *report;
 };
+
+/* What a generation has that will be gone by then is waited for. What another program has is told now.
+ * Returns 0 or -errno. */
+static int bind_later(struct binding *binding, struct listener *listener, const struct place *place)
+{
+    const struct endpoint *endpoint = &listener->endpoint;
+    const struct listener *drains = sockets_find_clash(binding->before->draining, endpoint);
+    const struct listener *waits = sockets_find_clash(binding->before->waiting, endpoint);
+    int err = 0;
+
+    listener->late = drains != NULL || waits != NULL;
+    if (!listener->late || endpoint->kind == ENCHUFE_UNIX)
+        return 0;
+    if (drains == NULL || (endpoint->kind == ENCHUFE_TCP && !drains->foreign))
+        err = bind_try(endpoint);
+    if (err != 0)
+        bind_report(binding->report, endpoint, place, -err);
+    return err;
+}
 
 static int add_endpoint(struct binding *binding, const struct listen_config *listen, size_t service,
                         size_t loops)
 {
     const struct sockets_before *before = binding->before;
     struct sockets *sockets = binding->sockets;
-    struct listener *listener = find(before->serving, sockets, listen, &binding->where[0]);
+    struct listener *listener = sockets_find(before->serving, sockets, listen, &binding->where[0]);
     int err = 0;
 
     if (listener == NULL)
-        listener = find(before->waiting, sockets, listen, &binding->where[1]);
+        listener = sockets_find(before->waiting, sockets, listen, &binding->where[1]);
     if (listener == NULL) {
         listener = create_listener(&listen->endpoint);
         if (listener == NULL)
             return -ENOMEM;
-        listener->late = clashes(before->draining, &listen->endpoint) ||
-                         clashes(before->waiting, &listen->endpoint);
+        err = bind_later(binding, listener, &listen->place);
         if (listen->endpoint.kind != ENCHUFE_UNIX && !listener->late)
             err = bind_listener(listener, &binding->retries, &listen->place, binding->report);
     }
@@ -200,8 +161,8 @@ static int bind_unix(struct binding *binding)
     return err;
 }
 
-/* All that is there of a listener is served, also where it is more than was asked for. */
-/* What a worker could not find out itself: it may not ask the system. */
+/* What a worker could not find out itself: it may not ask the system. All that is there of a listener is
+ * served, also where it is more than was asked for. */
 static void note_for_workers(struct sockets *sockets)
 {
     for (size_t i = 0; i < sockets->count; i++) {

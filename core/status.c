@@ -190,20 +190,25 @@ static void print_counters(FILE *out, const struct generation *generation, size_
     }
 }
 
-static void print_service(FILE *out, const struct rollover *rollover,
-                          const struct generation *generation, size_t index)
+/* generation: the one that serves, or the one that drains for a service that was removed. */
+static void print_service(const struct view *view, const struct generation *generation,
+                          size_t index)
 {
+    FILE *out = view->out;
+    bool removed = generation != view->generation;
     const struct service_config *service = &generation->config->services[index];
     char total[32], in[32], got[32], sent[32], text[ENDPOINT_TEXT], name[STATS_PLUGIN_NAME];
     struct sums sums;
 
-    sum_up(rollover, service->name, &sums);
+    sum_up(view->rollover, service->name, &sums);
     fprintf(out, "%-24.24s %7" PRIu64 " %9s %8" PRIu64 " %9s %9s\n", service->name, sums.now,
             amount(sums.stats.opened, total), stats_refused(&sums.stats),
             amount(sums.stats.bytes_in, in), amount(sums.stats.bytes_out, got));
     fprintf(out, "  plugin %s", plugin_text(stats_plugin_name(generation->counters, index), name));
     fprintf(out, " %s\n", plugin_text(stats_plugin_version(generation->counters, index), name));
-    for (size_t i = 0; i < generation->sockets.count; i++)
+    if (removed)
+        fprintf(out, "  removed, drains in generation %u\n", generation->number);
+    for (size_t i = 0; i < generation->sockets.count && !removed; i++)
         if (generation->sockets.items[i].service == index)
             fprintf(out, "  %s\n",
                     endpoint_format(&generation->sockets.items[i].listener->endpoint, text));
@@ -225,6 +230,30 @@ static void find_serving(void *context, const struct generation_view *view)
 
     if (found->generation == NULL)
         found->generation = view->generation;
+}
+
+static bool has_service(const struct generation *generation, const char *name)
+{
+    for (size_t i = 0; i < generation->config->service_count; i++)
+        if (strcmp(generation->config->services[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* What a reload has removed counts as long as it has connections. */
+static bool is_removed(const struct view *view, const struct generation_view *shown, size_t service)
+{
+    return strcmp(shown->state, "draining") == 0 &&
+           !has_service(view->generation, shown->generation->config->services[service].name);
+}
+
+static void print_removed(void *context, const struct generation_view *shown)
+{
+    const struct view *view = context;
+
+    for (size_t i = 0; i < shown->generation->config->service_count; i++)
+        if (is_removed(view, shown, i))
+            print_service(view, shown->generation, i);
 }
 
 static void print_reloads(FILE *out, const struct rollover *rollover)
@@ -259,7 +288,8 @@ void status_print(FILE *out, const struct rollover *rollover, const struct prede
     fprintf(out, "\n%-24s %7s %9s %8s %9s %9s\n", "service", "now", "total", "refused", "bytes in",
             "bytes out");
     for (size_t i = 0; i < view.generation->config->service_count; i++)
-        print_service(out, rollover, view.generation, i);
+        print_service(&view, view.generation, i);
+    rollover_each(rollover, print_removed, &view);
 }
 
 /* ---- JSON ---- */
@@ -313,24 +343,26 @@ static void json_generation(void *context, const struct generation_view *shown)
     fputs("]}", view->out);
 }
 
-static void json_service(FILE *out, const struct rollover *rollover,
-                         const struct generation *generation, size_t index)
+static void json_service(struct view *view, const struct generation *generation, size_t index)
 {
+    FILE *out = view->out;
+    bool removed = generation != view->generation;
     const char *name = generation->config->services[index].name;
     struct sums sums;
     char text[ENDPOINT_TEXT], plugin[STATS_PLUGIN_NAME];
     bool first = true;
 
-    sum_up(rollover, name, &sums);
+    sum_up(view->rollover, name, &sums);
+    comma(view);
     fputs("{\"name\":", out);
     json_string(out, name);
     fputs(",\"plugin\":", out);
     json_string(out, plugin_text(stats_plugin_name(generation->counters, index), plugin));
     fputs(",\"version\":", out);
     json_string(out, plugin_text(stats_plugin_version(generation->counters, index), plugin));
-    fputs(",\"endpoints\":[", out);
+    fprintf(out, ",\"removed\":%s,\"endpoints\":[", removed ? "true" : "false");
     for (size_t i = 0; i < generation->sockets.count; i++) {
-        if (generation->sockets.items[i].service != index)
+        if (generation->sockets.items[i].service != index || removed)
             continue;
         fputs(first ? "" : ",", out);
         json_string(out, endpoint_format(&generation->sockets.items[i].listener->endpoint, text));
@@ -357,6 +389,15 @@ static void json_service(FILE *out, const struct rollover *rollover,
         first = false;
     }
     fputs("}}", out);
+}
+
+static void json_removed(void *context, const struct generation_view *shown)
+{
+    struct view *view = context;
+
+    for (size_t i = 0; i < shown->generation->config->service_count; i++)
+        if (is_removed(view, shown, i))
+            json_service(view, shown->generation, i);
 }
 
 static void json_reloads(FILE *out, const struct rollover *rollover)
@@ -394,9 +435,10 @@ void status_print_json(FILE *out, const struct rollover *rollover,
     rollover_each(rollover, json_generation, &view);
     fputs("],\"services\":[", out);
     rollover_each(rollover, find_serving, &view);
-    for (size_t i = 0; view.generation != NULL && i < view.generation->config->service_count; i++) {
-        fputs(i == 0 ? "" : ",", out);
-        json_service(out, rollover, view.generation, i);
-    }
+    view.first = true;
+    for (size_t i = 0; view.generation != NULL && i < view.generation->config->service_count; i++)
+        json_service(&view, view.generation, i);
+    if (view.generation != NULL)
+        rollover_each(rollover, json_removed, &view);
     fputs("]}\n", out);
 }

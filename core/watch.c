@@ -5,6 +5,7 @@
 #include "log.h"
 #include <errno.h>
 #include <fnmatch.h>
+#include <glob.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #define SETTLE_MS 500
+#define LINKS_MAX 40 /* on the way to a file, as the system allows */
 #define EVENTS (IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_MOVE_SELF)
 
 /* A file that is ours, or a pattern of such. Watched is the folder that it lies in; while that one is
@@ -83,21 +85,82 @@ static void arm(const struct watch *watch, struct entry *entry)
     }
 }
 
-static void add(struct watch *watch, const char *path, bool exact)
+/* Returns whether it is there only now. */
+static bool add_entry(struct watch *watch, const char *path, bool exact)
 {
     for (size_t i = 0; i < watch->count; i++)
         if (strcmp(watch->entries[i].path, path) == 0)
-            return;
+            return false;
     struct entry *entries = realloc(watch->entries, (watch->count + 1) * sizeof *entries);
     if (entries != NULL)
         watch->entries = entries;
     char *copy = entries != NULL ? strdup(path) : NULL;
     if (copy == NULL)
-        return; /* without memory its changes are not noticed */
+        return false; /* without memory its changes are not noticed */
     struct entry *entry = &entries[watch->count++];
     *entry =
         (struct entry){ .path = copy, .last = part_before(copy, strlen(copy)), .exact = exact };
     arm(watch, entry);
+    return true;
+}
+
+/* Where the first part of a path that is a symbolic link ends; 0: none is, or the way ends before. */
+static size_t find_link(const char *path, char target[PATH_MAX])
+{
+    char part[PATH_MAX];
+    size_t end;
+
+    for (size_t at = strspn(path, "/"); path[at] != '\0'; at = end + strspn(path + end, "/")) {
+        end = at + strcspn(path + at, "/");
+        snprintf(part, sizeof part, "%.*s", (int)end, path);
+        ssize_t len = readlink(part, target, PATH_MAX - 1);
+        target[len > 0 ? len : 0] = '\0';
+        if (len > 0)
+            return end;
+        if (errno != EINVAL)
+            return 0;
+    }
+    return 0;
+}
+
+/* Each link on the way may be exchanged, be it the file or a folder: it is watched like a file, and in the end
+ * what all of them lead to. */
+static void add_links(struct watch *watch, const char *path, bool exact)
+{
+    char way[PATH_MAX], link[PATH_MAX], target[PATH_MAX], next[PATH_MAX];
+    int links;
+    size_t end;
+
+    snprintf(way, sizeof way, "%s", path);
+    for (links = 0; links < LINKS_MAX && (end = find_link(way, target)) != 0; links++) {
+        size_t folder = *target == '/' ? 0 : part_before(way, end);
+        add_entry(watch, cut(way, end, link), true);
+        if (snprintf(next, sizeof next, "%.*s%s%s", (int)folder, way, target, way + end) >=
+            (int)sizeof next)
+            return;
+        memcpy(way, next, sizeof way);
+    }
+    if (links != 0)
+        add_entry(watch, way, exact);
+}
+
+static void add(struct watch *watch, const char *path, bool exact)
+{
+    if (add_entry(watch, path, exact))
+        add_links(watch, path, exact);
+}
+
+/* The folder tells of files that come and go; where those lead that are links is for each to tell. */
+static void add_pattern(struct watch *watch, const char *pattern)
+{
+    glob_t found;
+
+    add(watch, pattern, false);
+    if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        add_links(watch, found.gl_pathv[i], true);
+    globfree(&found);
 }
 
 static bool has_folder(const struct watch *watch, int folder)
@@ -127,10 +190,10 @@ static void add_generation(struct watch *watch, const struct generation *generat
 
     add(watch, config->file, true);
     if (include != NULL && (*include == '/' || slash == NULL))
-        add(watch, include, false);
+        add_pattern(watch, include);
     else if (include != NULL && snprintf(path, sizeof path, "%.*s/%s", (int)(slash - config->file),
                                          config->file, include) < (int)sizeof path)
-        add(watch, path, false);
+        add_pattern(watch, path);
     for (size_t i = 0; i < config->service_count; i++) {
         char *plugin = generation_plugin_path(generation, i);
         if (plugin != NULL)

@@ -45,13 +45,14 @@ static void tell(const struct watchdog *dog, bool returned, uint64_t slot, uint6
 }
 
 /* While nothing runs, the loops are asked to ring before they do something. What a loop did before it
- * could see the request is seen by one more look; only then is it safe to wait for the bell. */
-static void plan(struct watchdog *dog, bool quiet, uint64_t now)
+ * could see the request is seen by one more look; only then is it safe to wait for the bell. soon: how long
+ * until the next look, which is no later than when a limit is reached. */
+static void plan(struct watchdog *dog, bool quiet, uint64_t soon, uint64_t now)
 {
     bool asked = atomic_load_explicit(&dog->watcher.resting, memory_order_relaxed);
 
     dog->last = now;
-    dog->next = quiet && asked ? TIMER_NEVER : now + WATCHDOG_MS;
+    dog->next = quiet && asked ? TIMER_NEVER : now + soon;
     if (asked != quiet)
         atomic_store_explicit(&dog->watcher.resting, quiet, memory_order_relaxed);
 }
@@ -59,6 +60,7 @@ static void plan(struct watchdog *dog, bool quiet, uint64_t now)
 int watchdog_look(struct watchdog *dog, uint64_t now)
 {
     uint64_t limit = dog->config->server.stall_limit, elapsed = now - dog->last, times;
+    uint64_t soon = WATCHDOG_MS;
     bool quiet = true;
     int over = -1;
 
@@ -79,8 +81,10 @@ int watchdog_look(struct watchdog *dog, uint64_t now)
             over = (int)i;
         quiet = quiet && slot == watch->slot && trace_callback(slot) == CALLBACK_NONE;
         *watch = next;
+        if (limit != 0 && next.ms < limit && limit - next.ms < soon)
+            soon = limit - next.ms;
     }
-    plan(dog, quiet, now);
+    plan(dog, quiet, soon, now);
     return over;
 }
 

@@ -177,6 +177,15 @@ static void too_late(struct timer *timer)
     kill(post->pid, SIGKILL);
 }
 
+/* Its watchdog stands still with it. */
+static void stopped_too_long(struct timer *timer)
+{
+    struct worker_post *post = CONTAINER_OF(timer, struct worker_post, stall);
+
+    post->trace->stuck_ms = clock_ms() - post->stopped_at;
+    kill(post->pid, SIGKILL);
+}
+
 static void restart(struct timer *timer)
 {
     struct worker_post *post = CONTAINER_OF(timer, struct worker_post, restart);
@@ -209,7 +218,7 @@ static void after_failure(struct worker_post *post, const char *text)
     }
     uint64_t delay =
         backoff_next(&post->backoff, now - post->started_at, sent(post) != post->sent_before);
-    post->settled = post->settled || delay != 0;
+    post->settled = post->settled || post->backoff.failures > 1;
     if (delay != 0)
         log_event(ENCHUFE_LOG_INFO, "worker starts again",
                   LOG_STR("worker", worker_post_name(post)), LOG_DURATION("in", delay));
@@ -220,6 +229,7 @@ void worker_post_free(struct worker_post *post)
 {
     timer_cancel(&post->posts->loop->timers, &post->restart);
     timer_cancel(&post->posts->loop->timers, &post->patience);
+    timer_cancel(&post->posts->loop->timers, &post->stall);
     free(post->group.services);
     trace_destroy(post->trace);
     log_kept_destroy(post->log, post->group.loops);
@@ -241,6 +251,7 @@ struct worker_post *worker_post_add(struct worker_posts *posts, const size_t *se
                                   .log = log_kept_create(loops),
                                   .channel = { .fd = -1, .ready = hear },
                                   .patience = { .fire = too_late },
+                                  .stall = { .fire = stopped_too_long },
                                   .restart = { .fire = first_start } };
     if (post->group.services == NULL || post->trace == NULL || post->log == NULL ||
         loop_timer(posts->loop, &post->restart, 0) != 0) {
@@ -341,6 +352,7 @@ static void worker_ended(struct worker_post *post, int status)
     for (size_t i = 0; i < post->group.service_count; i++)
         stats_forget_connections(posts->generation->counters, post->group.services[i]);
     timer_cancel(&posts->loop->timers, &post->patience);
+    timer_cancel(&posts->loop->timers, &post->stall);
     post->pid = 0;
     post->prepared = post->ready = false;
     if (post->blamed >= 0 && serves(post, (size_t)post->blamed) && post->group.service_count > 1 &&
@@ -361,12 +373,36 @@ static bool reap(const struct worker_post *post, int *status)
     return waitpid(post->pid, status, 0) == post->pid;
 }
 
+/* A plugin may send SIGSTOP, or read from the terminal. Of what a debugger stops the system tells only the
+ * debugger. */
+static void see_stop(struct worker_post *post)
+{
+    struct worker_posts *posts = post->posts;
+    uint64_t limit = posts->generation->config->server.stall_limit;
+    siginfo_t info = { .si_pid = 0 };
+
+    if (waitid(P_PID, (id_t)post->pid, &info, WSTOPPED | WCONTINUED | WNOHANG) != 0 ||
+        info.si_pid == 0)
+        return;
+    bool stopped = info.si_code == CLD_STOPPED;
+    log_event(stopped ? ENCHUFE_LOG_WARNING : ENCHUFE_LOG_INFO,
+              stopped ? "worker is stopped" : "stopped worker goes on",
+              LOG_STR("worker", worker_post_name(post)), LOG_INT("pid", post->pid),
+              LOG_STR("signal", stopped ? trace_signal_name(info.si_status) : NULL));
+    timer_cancel(&posts->loop->timers, &post->stall);
+    post->stopped_at = clock_ms();
+    if (stopped && limit != 0)
+        loop_timer(posts->loop, &post->stall, post->stopped_at + limit);
+}
+
 void worker_post_reap(struct worker_post *post)
 {
     int status;
 
     if (post->pid != 0 && reap(post, &status))
         worker_ended(post, status);
+    else if (post->pid != 0)
+        see_stop(post);
 }
 
 void worker_post_kill(struct worker_post *post)

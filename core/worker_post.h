@@ -31,7 +31,8 @@ struct worker_post {
     struct loop_source channel;
     struct timer restart;
     struct timer patience; /* until it serves */
-    uint64_t started_at;
+    struct timer stall;    /* while a signal has stopped it */
+    uint64_t started_at, stopped_at;
     struct backoff backoff;
     uint64_t sent_before; /* what its services had sent when it was started */
     unsigned restarts;
@@ -58,7 +59,7 @@ const char *worker_post_name(const struct worker_post *post);
 /* Its worker is prepared, and may accept. */
 void worker_post_accept(struct worker_post *post);
 
-/* Looks whether its worker has ended. May add a post for the service that is to blame. */
+/* Looks whether its worker has ended, was stopped or goes on. May add a post for the service that is to blame. */
 void worker_post_reap(struct worker_post *post);
 
 /* Kills a worker that did not leave in time, and logs what it is in. */

@@ -1,10 +1,12 @@
 /* Does not return from on_data, or not soon. Each line is a command:
  *   loop   for ever, with the processor busy
  *   pause  for ever, asleep
+ *   stop   until somebody lets the process go on: it stops itself
  *   N      N milliseconds
  * and what returns is answered with the line. `start_sleep = N` sleeps in start; `end = stop` and
  * `end = loop_stop` never return from that. */
 #include <enchufe/plugin.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -80,6 +82,8 @@ static void stuck_on_message(enchufe_conn *conn, const void *data, size_t len)
         stuck_loop();
     while (strcmp(line, "pause") == 0)
         pause();
+    if (strcmp(line, "stop") == 0)
+        kill(getpid(), SIGSTOP);
     stuck_sleep(strtoull(line, NULL, 10));
     line[len++] = '\n';
     enchufe_write(conn, line, len);

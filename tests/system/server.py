@@ -18,6 +18,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from datetime import datetime
 
 from client import Client, socket_address
 from processes import children_of, process_lives, process_state
@@ -178,6 +179,11 @@ class Server:
                 fields = re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)', match.group(3))
                 found.append({"level": match.group(1), **dict(fields)})
         return found
+
+    def times(self, message):
+        """When each of the text lines with this message was logged, as time.time() tells it."""
+        found = re.findall(r"^(\S+)Z \w+ " + message + r"(?: |$)", self.log(), re.MULTILINE)
+        return [datetime.fromisoformat(text + "+00:00").timestamp() for text in found]
 
     def wait_for_lines(self, message, count=1, **fields):
         """Waits for `count` lines with this message and these fields. Returns them."""

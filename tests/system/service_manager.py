@@ -14,14 +14,14 @@ WRAPPER = """#!{python}
 import fcntl, os, sys
 given = list(map(int, os.environ.pop("FDS").split()))
 fds = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in given]
-for fd in given:
+for fd in set(given):
     os.close(fd)
 for number, fd in enumerate(fds):
     os.dup2(fd, 3 + number)
     os.close(fd)
 pid = os.environ.get("LISTEN_PID", "own")
 os.environ["LISTEN_PID"] = str(os.getpid()) if pid == "own" else pid
-os.environ["LISTEN_FDS"] = str(len(fds))
+os.environ["LISTEN_FDS"] = os.environ.pop("PROMISED", str(len(fds)))
 os.execv({enchufe!r}, [{enchufe!r}] + sys.argv[1:])
 """
 

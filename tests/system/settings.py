@@ -2,6 +2,7 @@
 
 import os
 import re
+import statistics
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -46,3 +47,10 @@ def wait_until(condition, what, deadline=DEADLINE):
         assert time.monotonic() < end, f"not within {deadline} s: {what}"
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
+
+
+def figures(seconds):
+    """What a test prints of how long something took."""
+    ordered = sorted(seconds)
+    return (f"min {ordered[0]:.3f} s, median {statistics.median(ordered):.3f} s, "
+            f"p99 {ordered[len(ordered) * 99 // 100]:.3f} s, max {ordered[-1]:.3f} s")

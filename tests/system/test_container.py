@@ -24,6 +24,11 @@ def can_unshare():
 pytestmark = pytest.mark.skipif(not can_unshare(), reason="needs the right to make namespaces")
 
 
+def name_of(pid):
+    with open(f"/proc/{pid}/comm", encoding="latin-1") as file:
+        return file.read().strip()
+
+
 class Contained(Upgradable):
     """`process` is unshare(1); pids are those outside."""
 
@@ -90,3 +95,47 @@ def test_an_upgrade_does_not_end_the_container():
             first = second
         os.kill(server.init, signal.SIGTERM)
         server.ends(0)
+
+
+def upgraded_with_a_connection(server, held):
+    """Returns the old server, which drains because of the connection, and the new one."""
+    assert held.ask(b"hola", 4) == b"hola"
+    old, = server.masters()
+    assert server.command("upgrade").returncode == 0
+    return old, next(pid for pid in children_of(old) if name_of(pid) == "enchufe")
+
+
+def test_signals_reach_the_new_server_while_the_old_one_drains():
+    with Contained(service("echo")) as server:
+        with Client(*socket_address(server.endpoint("echo"))) as held:
+            old, new = upgraded_with_a_connection(server, held)
+            os.kill(server.init, signal.SIGHUP)
+            server.wait_for_lines("drained", generation="1")
+            assert process_lives(old) and server.echoes()
+            os.kill(server.init, signal.SIGTERM)
+            server.wait_for_lines("ended")
+            wait_until(lambda: not process_lives(new), "the new server has ended")
+            assert process_lives(old)
+            assert held.ask(b"hola", 4) == b"hola", "the old server takes its time"
+        server.ends(0)
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
+def test_impatience_ends_the_old_server_as_well(signals):
+    with Contained(service("echo")) as server:
+        with Client(*socket_address(server.endpoint("echo"))) as held:
+            _, new = upgraded_with_a_connection(server, held)
+            for sig in signals:
+                os.kill(server.init, sig)
+                wait_until(lambda: not process_lives(new), "the new server has ended")
+            server.ends(0)
+
+
+def test_a_signal_reaches_the_old_server_where_the_new_one_has_died():
+    with Contained(service("echo"), crashes=True) as server:
+        with Client(*socket_address(server.endpoint("echo"))) as held:
+            _, new = upgraded_with_a_connection(server, held)
+            os.kill(new, signal.SIGKILL)
+            wait_until(lambda: not process_lives(new), "the new server has died")
+            os.kill(server.init, signal.SIGTERM)
+            server.ends(128 + signal.SIGKILL)

@@ -452,7 +452,7 @@ def lifecycle_counts(server):
 def test_several_loops_together_never_pass_max_connections():
     """The worker sleeps while a storm of clients connects, so that all its loops wake to full queues."""
     rounds, crowd = (100, 32) if not SANITIZED else (20, 32)
-    with Server("[server]\nthreads = 8\n" + service("lifecycle", max_connections=4)) as server:
+    with Server("[server]\nthreads = 8\nstall_limit = never\n" + service("lifecycle", max_connections=4)) as server:
         start = time.monotonic()
         for _ in range(rounds):
             os.kill(server.worker(), signal.SIGSTOP)

@@ -269,6 +269,22 @@ def test_the_json_status_says_the_same_as_the_text():
         wait_until(lambda: server.service_status("echo")["ended"]["closed-by-client"] == 1, "it ended")
 
 
+def test_a_service_that_was_removed_is_in_the_status_as_long_as_it_drains():
+    with Controlled(service("echo") + service("extra", "echo"), {"drain_timeout": "none"}) as server:
+        with server.connect("extra") as held:
+            assert held.ask(b"hola", 4) == b"hola"
+            server.write(service("echo"))
+            server.reload()
+            extra = server.service_status("extra")
+            assert (extra["removed"], extra["now"], extra["opened"]) == (True, 1, 1)
+            assert extra["endpoints"] == [] and not server.service_status("echo")["removed"]
+            text = server.command("status").stdout
+            assert "  removed, drains in generation 1\n" in text and text.count("\nextra ") == 1
+            assert max(len(line) for line in text.splitlines()) <= 80
+        server.wait_for_generation(2)
+        assert [s["name"] for s in server.status()["services"]] == ["echo"]
+
+
 def test_the_status_shows_the_counters_of_plugins():
     with Controlled(service("loopstate")) as server:
         with server.connect("loopstate") as client:

@@ -13,7 +13,7 @@ from controlled import Controlled
 from load import Load
 from processes import processor_seconds
 from server import service
-from settings import DEADLINE, SANITIZED, SLOWER, SOAK, soak, wait_until
+from settings import DEADLINE, SANITIZED, SLOWER, SOAK, figures, soak, wait_until
 
 BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
 NEIGHBOURS = ("one", "two")
@@ -53,6 +53,7 @@ def crash_worker(server):
 
 @pytest.mark.soak
 def test_neighbours_lose_nothing_from_the_second_crash_on():
+    """Half of the crashes come at once, the others to a worker that lived for longer than 0.1 s."""
     count = soak(4 if SANITIZED else 12, 60 if SANITIZED else 300)
     with Controlled(neighbours() + service("crash"), crashes=True) as server:
         kill_once(server, b"s")
@@ -62,18 +63,27 @@ def test_neighbours_lose_nothing_from_the_second_crash_on():
         with ExitStack() as stack:
             loads = [stack.enter_context(Load(server.port(name, "tcp"), server.port(name, "udp"),
                                               hold=20, parallel=4)) for name in NEIGHBOURS]
-            took = [kill_once(server, way) for way in itertools.islice(itertools.cycle(WAYS), count)]
+            at_once, later = [], []
+            for number, way in enumerate(itertools.islice(itertools.cycle(WAYS), count)):
+                if (number + number // len(WAYS)) % 2 == 0:  # each way both at once and later
+                    at_once.append(kill_once(server, way))
+                    continue
+                wait_until(lambda: crash_worker(server)["age"] > 0.1, "it lived for 0.1 s")
+                waits = len(server.lines("worker starts again"))
+                later.append(kill_once(server, way))
+                assert len(server.lines("worker starts again")) == waits
         print([load.counts for load in loads])
-        print(f"back after {min(took):.3f} to {max(took):.3f} s, median {statistics.median(took):.3f} s")
-        # What the server itself waits. The rest is the machine's: under this load it may take its time
-        # until it gives a processor to the master, or to the new worker.
-        assert {line["in"] for line in server.lines("worker starts again")} == {"0.100s"}
-        assert max(took) < DEADLINE / 2
+        print(f"back after a crash at once: {figures(at_once)}; later: {figures(later)}")
+        # What the server itself waits. The rest is the machine's: under this load, and with whatever else
+        # runs on it, it may take its time until it gives a processor to the master, or to the new worker.
+        # So no more than a deadline is asserted of each.
+        assert all(float(line["in"].rstrip("s")) <= 0.1 for line in server.lines("worker starts again"))
+        assert max(at_once + later) < DEADLINE / 2
         workers = {w["name"]: w for w in server.generations()["serving"]["workers"]}
         assert (workers["main"]["pid"], workers["main"]["restarts"]) == (pid, 1)
         assert workers["crash"]["restarts"] == count + 1
         if SOAK and not SANITIZED:  # alone on its machine: then it is a promise
-            assert statistics.median(took) < 0.2
+            assert statistics.median(at_once + later) < 0.2
 
 
 def test_a_reload_forgets_the_quarantine():
@@ -185,15 +195,21 @@ def test_a_crash_loop_is_slowed_down_and_costs_no_processor_time_in_between():
             return worker["wait"] > 15
 
         wait_until(go_on, "the wait has grown", 30 * SLOWER)
-        assert sum(at <= 10 for at in starts) <= 10, starts
+        early = sum(at <= 10 for at in starts)
+        assert early <= 10, starts
         before = processor_seconds(server.pid)
         seen = len(server.lines("worker started"))
-        end = time.monotonic() + soak(2, 120)
+        length = soak(2, 120)
+        end = time.monotonic() + length
         while time.monotonic() < end:
             with server.connect("echo") as client:
                 assert client.ask(b"hola", 4) == b"hola"
             assert crash_worker(server)["quarantine"]
             go_on()
             time.sleep(soak(0.1, 1))
-        assert len(server.lines("worker started")) - seen <= soak(1, 4)
-        assert processor_seconds(server.pid) - before < soak(0.5, 2) * SLOWER
+        later = len(server.lines("worker started")) - seen
+        used = processor_seconds(server.pid) - before
+        print(f"{early} starts in the first 10 s, {later} in {length} s after the wait had grown to 30 s, "
+              f"with {used:.2f} s of the master's processor time")
+        assert later <= soak(1, 4)
+        assert used < soak(0.5, 2) * SLOWER

@@ -155,6 +155,33 @@ def test_an_address_may_change_in_the_file_while_the_first_one_waits():
         answers(f"tcp://127.0.0.1:{port}")
 
 
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_what_another_program_has_is_told_at_once_also_where_one_that_waits_is_in_the_way(kind):
+    """127.0.0.1 waits; 0.0.0.0 would have to wait for that, but 127.0.0.2 is another's."""
+    port = free_port()
+    with draining() as (server, let_go):
+        with_extra(server, f"{kind}://127.0.0.1:{port}")
+        reload = server.reload_in_background()
+        server.wait_for_waiting(3)
+        with socket.socket(socket.AF_INET, {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}[kind]) as other:
+            other.bind(("127.0.0.2", port))
+            with_extra(server, f"{kind}://0.0.0.0:{port}")
+            assert f"{kind}://0.0.0.0:{port} is in use by another program" in server.reload(status=1)
+            assert server.wait_for_waiting(3) and reload.poll() is None
+        let_go()
+        assert said_by(reload) == (0, "generation 3 serves\n", "")
+
+
+def test_what_another_program_has_is_told_at_once_also_where_one_that_drains_is_in_the_way():
+    port = free_port()
+    extra = ECHO + service("extra", "echo", f"tcp://127.0.0.1:{port}")
+    with draining(extra, ECHO) as (server, _), socket.socket() as other:
+        other.bind(("127.0.0.2", port))
+        with_extra(server, f"tcp://0.0.0.0:{port}")
+        assert f"tcp://0.0.0.0:{port} is in use by another program" in server.reload(status=1)
+        assert sorted(server.generations()) == ["draining", "serving"]
+
+
 def test_an_endpoint_comes_back_although_the_generation_that_had_it_still_drains():
     both = "tcp://127.0.0.1:{port} udp://127.0.0.1:{port} unix://{{dir}}/extra.sock".format(port=free_port())
     with draining(ECHO + service("extra", "echo", both), ECHO) as (server, let_go):

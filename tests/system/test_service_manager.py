@@ -249,6 +249,22 @@ def test_a_socket_that_no_endpoint_wants_is_told_and_let_go():
         os.close(pipe[1])
 
 
+def test_a_promise_of_too_many_sockets_and_many_useless_ones_are_told_in_a_few_lines():
+    with ServiceManager() as manager, tcp_socket() as wanted:
+        pipe = os.pipe()
+        fds = [wanted.fileno()] + 30 * [pipe[0]]
+        env = {"FDS": " ".join(map(str, fds)), "PROMISED": "2000000000"}
+        with Server(service("echo", listen=endpoint_of(wanted)), env=manager.environment(**env),
+                    pass_fds=[wanted.fileno(), pipe[0]], binary=manager.wrapper(ENCHUFE)) as server:
+            line, = server.wait_for_lines("LISTEN_FDS promises more than there is")
+            assert (line["sockets"], line["found"]) == ("2000000000", "31")
+            assert len(server.lines("an inherited socket is of no use")) == 10
+            assert server.lines("more inherited sockets are of no use")[0]["count"] == "20"
+            assert echoes(endpoint_of(wanted))
+        os.close(pipe[0])
+        os.close(pipe[1])
+
+
 @pytest.mark.parametrize("pid", ["1", "nonsense", "-1", ""])
 def test_sockets_for_another_process_are_not_touched(pid):
     with ServiceManager() as manager, tcp_socket() as listener:

@@ -143,7 +143,7 @@ def test_who_is_refused_for_another_reason_takes_no_place_of_its_source():
 
 def test_several_loops_together_never_pass_the_connections_of_a_source():
     """The worker sleeps while a storm of clients connects, so that all its loops wake to full queues."""
-    config = "[server]\nthreads = 8\n" + service("echo", max_connections_per_source=4)
+    config = "[server]\nthreads = 8\nstall_limit = never\n" + service("echo", max_connections_per_source=4)
     with Server(config) as server:
         for _ in range(10 if not SANITIZED else 3):
             os.kill(server.worker(), signal.SIGSTOP)

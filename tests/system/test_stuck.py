@@ -1,5 +1,7 @@
 """A plugin that does not return costs its worker, once, and nobody outside of it anything."""
 
+import ctypes
+import os
 import signal
 import threading
 import time
@@ -10,7 +12,7 @@ from controlled import Controlled
 from load import Load
 from processes import process_lives
 from server import Server, service
-from settings import DEADLINE, soak, wait_until
+from settings import DEADLINE, figures, soak, wait_until
 
 BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
 STUCK = dict(service="stuck", callback="on_message")
@@ -109,6 +111,53 @@ def test_stall_limit_says_when_and_whether_a_worker_is_ended():
         assert not server.lines("worker stuck")
 
 
+def test_a_plugin_that_stops_its_process_is_replaced_after_stall_limit():
+    with Server("[server]\nstall_limit = 300ms\n" + service("stuck", threads=2), crashes=True) as server:
+        first = server.worker()
+        with be_stuck(server, b"stop\n"):
+            line, = server.wait_for_lines("worker is stopped", level="warning", signal="SIGSTOP")
+            assert line["pid"] == str(first)
+            line, = server.wait_for_lines("worker stuck", **STUCK, level="error", pid=str(first))
+            assert 0.3 <= float(line["for"].rstrip("s"))
+            assert served(server, "stuck")
+
+
+def test_a_worker_that_was_stopped_and_goes_on_stays():
+    with Server("[server]\nstall_limit = never\n" + service("stuck", threads=2)) as server:
+        first = server.worker()
+        with be_stuck(server, b"stop\n") as client:
+            server.wait_for_lines("worker is stopped", pid=str(first))
+            assert client.is_silent(0.5)
+            os.kill(first, signal.SIGCONT)
+            server.wait_for_lines("stopped worker goes on", pid=str(first))
+            assert client.receive(5) == b"stop\n"
+        assert server.worker() == first
+
+
+PTRACE_ATTACH, PTRACE_DETACH, WALL = 16, 17, 0x40000000
+
+
+def test_a_worker_that_a_debugger_holds_is_not_taken_for_stopped():
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Server("[server]\nstall_limit = 200ms\n" + service("stuck", threads=1)) as server:
+        worker = server.worker()
+        threads = [int(name) for name in os.listdir(f"/proc/{worker}/task")]
+        with server.connect("stuck") as client:
+            assert client.ask(b"0\n", 2) == b"0\n"
+            held = [thread for thread in threads
+                    if libc.ptrace(PTRACE_ATTACH, ctypes.c_long(thread), None, None) == 0]
+            if not held:
+                pytest.skip("needs the right to trace a worker")
+            for thread in held:
+                os.waitpid(thread, WALL)
+            client.send(b"0\n")
+            assert client.is_silent(1)
+            for thread in held:
+                libc.ptrace(PTRACE_DETACH, ctypes.c_long(thread), None, None)
+            assert client.receive(2) == b"0\n"
+        assert server.worker() == worker and not server.lines("worker is stopped")
+
+
 def test_many_short_callbacks_are_not_taken_for_a_long_one():
     with Server("[server]\nstall_limit = 200ms\n" + service("stuck", threads=1)) as server:
         with server.connect("stuck") as client:
@@ -129,21 +178,26 @@ def test_healthy_services_lose_nothing_from_the_second_time_on():
     """Beside a service that gets stuck again and again; the first time costs the worker that they share."""
     config = service("echo", listen=BOTH) + service("stuck")
     with Controlled(config, crashes=True) as server:
-        replaced = []
+        started, answered = [], []
         with be_stuck(server):
             server.wait_for_lines("service gets a worker of its own", service="stuck")
         with Load(server.port("echo", "tcp"), server.port("echo", "udp"), hold=50) as load:
             for number in range(soak(1, 20)):
                 assert served(server, "stuck")
-                start = time.monotonic()
+                start = time.time()
                 with be_stuck(server, (b"loop\n", b"pause\n")[number % 2]):
                     server.wait_for_lines("loop is stuck", number + 2, **STUCK)
                     with server.connect("stuck") as waits:  # in the queue of a stuck loop, or of the other
                         assert waits.ask(b"0\n", 2) == b"0\n"
                     server.wait_for_lines("worker stuck", number + 2, **STUCK)
                     assert served(server, "stuck")
-                replaced.append(time.monotonic() - start)
-        print(f"answered again after {min(replaced):.2f} to {max(replaced):.2f} s: {load.counts}")
+                    answered.append(time.time() - start)
+                # The first two are those of the start, the third is the service's first of its own.
+                started.append(server.times("worker started")[number + 3] - start)
+        print(f"the next worker started after {figures(started)}")
+        print(f"answered again after {figures(answered)}: {load.counts}")
+        # As good as at once, but the machine may be busy with this very load: no more than a deadline.
+        assert min(started) > 1.9 and max(answered) < 2 + DEADLINE / 2
         for line in server.lines("loop is stuck"):
             assert 0.1 <= float(line["for"].rstrip("s"))
 

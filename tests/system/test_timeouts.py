@@ -227,7 +227,7 @@ def test_timeouts_hold_while_a_worker_drains():
 def test_what_comes_in_time_counts_though_the_loop_sees_it_late(key, before, after, answer):
     """The worker is stopped before the input comes, and wakes when the timeout is over. Its clock has rung
     in between, so that it sees to the timers first."""
-    with Server(service("framing_line", threads=1, **{key: "1500ms"})
+    with Server("[server]\nstall_limit = never\n" + service("framing_line", threads=1, **{key: "1500ms"})
                 + service("echo", threads=1, idle_timeout="1h")) as server:
         start = time.monotonic()
         clients = [server.connect("framing_line") for _ in range(20)]

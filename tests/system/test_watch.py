@@ -226,6 +226,86 @@ def test_a_folder_of_plugins_that_comes_whole_is_noticed_and_so_is_one_in_its_pl
         server.serves_as_number(5)
 
 
+def point(link, target):
+    """What `ln -sfn` does."""
+    os.symlink(target, link + ".new")
+    os.replace(link + ".new", link)
+
+
+def test_a_plugin_behind_links_is_followed_where_any_of_them_leads_elsewhere():
+    with Watched() as server:
+        for name in ("one", "two"):
+            os.mkdir(server.path(name))
+            shutil.copy(os.path.join(PLUGINS, "echo.so"), server.path(name, "echo-1.so"))
+            os.symlink("echo-1.so", server.path(name, "echo.so"))
+        os.symlink("one", server.path("current"))
+        os.symlink(server.path("current"), server.path("linked"))
+        server.drop_in("more.ini", service("more", server.path("linked", "echo.so")))
+        server.serves(2)
+        point(server.path("current"), "two")
+        server.serves(3)
+        shutil.copy(os.path.join(PLUGINS, "echo.so"), server.path("one", "echo-1.so"))
+        assert server.is_quiet()
+        shutil.copy(os.path.join(PLUGINS, "echo.so"), server.path("two", "echo-1.so"))
+        server.serves(4)
+        shutil.copy(os.path.join(PLUGINS, "echo.so"), server.path("two", "echo-2.so"))
+        point(server.path("two", "echo.so"), "echo-2.so")
+        server.serves(5)
+        point(server.path("linked"), server.path("nowhere"))
+        assert "echo.so" in failed(server, 1)
+        point(server.path("nowhere"), "one")
+        server.serves_as_number(6)
+
+
+def test_files_that_come_as_a_config_map_does_are_followed():
+    """The file is a link to ..data/FILE, and ..data one to a folder that is exchanged as a whole."""
+    with Watched() as server:
+        def publish(name, text):
+            os.mkdir(os.path.join(server.services, name))
+            server.write(os.path.join(server.services, name, "more.ini"), text)
+            point(os.path.join(server.services, "..data"), name)
+
+        publish("..1", service("more", "echo"))
+        os.symlink("..data/more.ini", os.path.join(server.services, "more.ini"))
+        server.serves(2)
+        assert server.endpoints("more")
+        publish("..2", service("other", "echo"))
+        server.serves(3)
+        assert server.endpoints("other") and not server.endpoints("more")
+        shutil.rmtree(os.path.join(server.services, "..1"))
+        assert server.is_quiet()
+        publish("..3", service("more", "echo"))
+        server.serves(4)
+        assert server.endpoints("more")
+
+
+def test_a_configuration_behind_a_link_is_followed():
+    with Watched() as server:
+        server.stop()
+        os.mkdir(server.path("first"))
+        os.rename(server.file, server.path("first", "enchufe.ini"))
+        shutil.copytree(server.path("first"), server.path("second"))
+        os.symlink("first", server.path("now"))
+        os.symlink("now/enchufe.ini", server.file)
+        server.start()
+        point(server.path("now"), "second")
+        server.wait_for_lines("ready", generation="2")
+        server.write(server.path("second", "enchufe.ini"), server.config)
+        server.wait_for_lines("ready", generation="3")
+
+
+def test_links_in_a_circle_are_an_error_and_no_more():
+    with Watched() as server:
+        os.symlink("b.ini", os.path.join(server.services, "a.ini"))
+        os.symlink("a.ini", os.path.join(server.services, "b.ini"))
+        server.wait_for_lines("reloading")
+        os.unlink(os.path.join(server.services, "a.ini"))
+        os.unlink(os.path.join(server.services, "b.ini"))
+        server.drop_in("more.ini", service("more", "echo"))
+        server.wait_for_log("service=more")
+        assert server.echoes()
+
+
 def test_a_folder_of_services_may_come_later_than_the_pattern_that_includes_it():
     with Watched() as server:
         os.rmdir(server.services)

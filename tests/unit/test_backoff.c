@@ -53,7 +53,20 @@ static void a_worker_that_answers_comes_back_soon_however_often_it_dies(void **s
     (void)state;
     assert_int_equal(backoff_next(&backoff, 10, true), 0);
     for (int i = 0; i < 300; i++)
-        assert_int_equal(backoff_next(&backoff, 10, true), 100);
+        assert_int_equal(backoff_next(&backoff, 10, true), 90);
+}
+
+static void the_wait_of_one_that_answers_counts_from_its_start(void **state)
+{
+    struct backoff backoff = { .failures = 7 };
+
+    (void)state;
+    assert_int_equal(backoff_next(&backoff, 0, true), 100);
+    assert_int_equal(backoff_next(&backoff, 99, true), 1);
+    assert_int_equal(backoff_next(&backoff, 100, true), 0);
+    assert_int_equal(backoff_next(&backoff, 59999, true), 0);
+    /* One that does not answer is not spared for having lived. */
+    assert_int_equal(backoff_next(&backoff, 5000, false), 200);
 }
 
 static void failures_without_end_do_not_wrap_around(void **state)
@@ -71,6 +84,7 @@ int main(void)
         cmocka_unit_test(a_loop_of_crashes_is_slow),
         cmocka_unit_test(health_is_forgiveness),
         cmocka_unit_test(a_worker_that_answers_comes_back_soon_however_often_it_dies),
+        cmocka_unit_test(the_wait_of_one_that_answers_counts_from_its_start),
         cmocka_unit_test(failures_without_end_do_not_wrap_around),
     };
 

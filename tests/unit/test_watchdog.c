@@ -143,6 +143,25 @@ static void a_stuck_loop_is_reported_once_and_given_up_at_the_limit(void **state
     assert_int_equal(f->dog.watches[1].ms, 2000);
 }
 
+/* Whatever the looks take, and where the limit is no multiple of their distance. */
+static void the_last_look_is_at_the_limit(void **state)
+{
+    struct fixture *f = *state;
+
+    f->config.server.stall_limit = 250;
+    trace_thread(&f->trace->slots[1]);
+    trace_enter(1, CALLBACK_on_message);
+    assert_int_equal(look(f), -1); /* seen first */
+    f->now += 7;
+    assert_int_equal(look(f), -1);
+    assert_int_equal(f->dog.next, f->now + WATCHDOG_MS);
+    assert_int_equal(look(f), -1);
+    assert_int_equal(f->dog.next, f->now + 43);
+    f->now = f->dog.next;
+    assert_int_equal(watchdog_look(&f->dog, f->now), 1);
+    assert_int_equal(f->dog.watches[1].ms, 250);
+}
+
 static void a_callback_that_returns_late_is_told_of(void **state)
 {
     struct fixture *f = *state;
@@ -266,6 +285,7 @@ int main(void)
         TEST(the_number_of_a_callback_may_overflow),
         TEST(who_was_noted_is_to_blame_or_else_the_only_one),
         TEST(a_stuck_loop_is_reported_once_and_given_up_at_the_limit),
+        TEST(the_last_look_is_at_the_limit),
         TEST(a_callback_that_returns_late_is_told_of),
         TEST(many_short_callbacks_are_not_one_long_one),
         TEST(no_limit_means_never),
