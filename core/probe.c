@@ -33,7 +33,7 @@ struct packet {
 };
 
 struct child {
-    pid_t pid;
+    pid_t pid, parent;
     int fd;
     struct trace *trace; /* where in the plugin it is */
 };
@@ -51,14 +51,20 @@ static void say(int fd, char type, size_t number, const char *text, size_t len)
 
 /* ---- in the child ---- */
 
+/* To be said again after a change of user, which clears it; the parent may have been killed in between. */
+static void die_with(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+}
+
 static void enter_child(struct trace *trace, pid_t parent)
 {
     struct rlimit no_core = { 0, 0 };
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(1);
+    die_with(parent);
     setpgid(0, 0); /* what a plugin forks goes with it */
     setrlimit(RLIMIT_CORE, &no_core);
     if (null >= 0) {
@@ -170,9 +176,11 @@ static size_t plan(const struct config *config, size_t first, size_t *services)
     return count;
 }
 
-static void probe_from(int fd, const struct config *config, struct plugin_file *const *files,
-                       const struct identity *identity, size_t first)
+static void probe_from(const struct child *child, const struct config *config,
+                       struct plugin_file *const *files, const struct identity *identity,
+                       size_t first)
 {
+    int fd = child->fd;
     size_t *services = calloc(config->service_count, sizeof *services);
     char error[1 + SANDBOX_TEXT];
 
@@ -187,7 +195,7 @@ static void probe_from(int fd, const struct config *config, struct plugin_file *
         say(fd, 'e', 0, error, strlen(error + 1) + 1);
         return;
     }
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* cleared by the change of user */
+    die_with(child->parent);
     for (size_t i = 0; i < count; i++) {
         const struct plugin_file *file = files[services[i]];
         if (file == NULL || file->fd < 0)
@@ -243,10 +251,9 @@ static void describe(int fd, const struct plugin_file *file, bool options)
 /* Returns 0 in the child, which answers on child->fd and ends with leave_child(). */
 static int spawn(struct child *child)
 {
-    pid_t parent = getpid();
     int pair[2];
 
-    *child = (struct child){ .pid = -1, .fd = -1, .trace = trace_create(0) };
+    *child = (struct child){ .pid = -1, .parent = getpid(), .fd = -1, .trace = trace_create(0) };
     if (child->trace == NULL)
         return -ENOMEM;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
@@ -265,7 +272,7 @@ static int spawn(struct child *child)
     close(pair[child->pid == 0 ? 0 : 1]);
     child->fd = pair[child->pid == 0 ? 1 : 0];
     if (child->pid == 0)
-        enter_child(child->trace, parent);
+        enter_child(child->trace, child->parent);
     return child->pid == 0 ? 0 : 1;
 }
 
@@ -380,7 +387,7 @@ static ssize_t probe_some(const struct config *config, struct plugin_file *const
         return err;
     if (err == 0) {
         close_others(child.fd, config, files);
-        probe_from(child.fd, config, files, identity, first);
+        probe_from(&child, config, files, identity, first);
         leave_child(&child);
     }
     while (!done && (len = hear(&child, &packet)) > 0) {
