@@ -113,6 +113,7 @@ static void read_included(struct config *config, struct sections *sections, stru
 struct builder {
     struct config *config;
     struct service_config *service;
+    const struct config_shadows *shadows;
     struct report *report;
 };
 
@@ -187,6 +188,24 @@ static void read_listen(struct builder *builder, const struct setting *setting)
             read_endpoint(builder, word, base, &setting->place);
     free(words);
     free(base);
+}
+
+/* What the section says by a key that is the plugin's there is gone from it, before anybody takes it for the
+ * server's. */
+static void take_shadowed(struct builder *builder, struct section *section)
+{
+    struct service_config *service = builder->service;
+    size_t count = 0;
+
+    for (size_t i = 0; i < section->count; i++) {
+        struct setting *setting = &section->settings[i];
+
+        if (config_shadows_has(builder->shadows, section->name, setting->key))
+            service->settings[service->setting_count++] = *setting;
+        else
+            section->settings[count++] = *setting;
+    }
+    section->count = count;
 }
 
 /* Puts each setting where it belongs: the section's own keys are read; what the server's table knows
@@ -282,7 +301,7 @@ static void report_missing(const struct builder *builder, const struct section *
         report_misspelt(builder);
 }
 
-static void read_service(struct builder *builder, const struct section *section,
+static void read_service(struct builder *builder, struct section *section,
                          const struct service_limits *defaults)
 {
     struct service_config *service = builder->service;
@@ -296,6 +315,7 @@ static void read_service(struct builder *builder, const struct section *section,
         .settings = calloc(section->count + 1, sizeof *service->settings),
     };
     if (known && service->settings) {
+        take_shadowed(builder, section);
         size_t count = sort_settings(builder, section, known);
         if (options_apply(&options, known, count, NULL, builder->report) == -ENOMEM)
             builder->config->memory->failed = true;
@@ -356,6 +376,7 @@ static void read_services(struct config *config, const struct sections *sections
     for (size_t i = 0; i < sections->count; i++) {
         struct builder builder = { .config = config,
                                    .service = &config->services[config->service_count],
+                                   .shadows = sections->shadows,
                                    .report = report };
 
         if (config_is_reserved(sections->items[i].name))
@@ -381,10 +402,11 @@ static struct config *create(const char *file)
     return NULL;
 }
 
-struct config *config_read(const char *file, struct report *report)
+struct config *config_read(const char *file, const struct config_shadows *shadows,
+                           struct report *report)
 {
     struct config *config = create(file);
-    struct sections sections = { 0 };
+    struct sections sections = { .shadows = shadows };
 
     if (!config)
         return NULL;

@@ -4,6 +4,7 @@
 #define CONFIG_H
 
 #include "cidr.h"
+#include "config_shadows.h"
 #include "endpoint.h"
 #include "options.h"
 #include "report.h"
@@ -118,9 +119,11 @@ struct config {
     struct config_memory *memory; /* what the strings live in */
 };
 
-/* Reads the file and what it includes. Never returns NULL except without memory; a configuration with
- * errors in report holds whatever could be read, so that the rest can be checked in the same go. */
-struct config *config_read(const char *file, struct report *report);
+/* Reads the file and what it includes. shadows (may be NULL) are the keys that belong to plugins. Never
+ * returns NULL except without memory; a configuration with errors in report holds whatever could be read, so
+ * that the rest can be checked in the same go. */
+struct config *config_read(const char *file, const struct config_shadows *shadows,
+                           struct report *report);
 void config_free(struct config *config);
 
 /* How many loops a service uses in a worker with that many. */

@@ -145,8 +145,12 @@ static void on_key(void *user, const char *key, const char *value, unsigned line
 }
 
 /* A plugin's option may be a list; what its type is, options.c knows. */
-static bool takes_more(const struct section *section, const char *key)
+static bool takes_more(const struct reading *reading, const char *key)
 {
+    const struct section *section = reading->section;
+
+    if (config_shadows_has(reading->sections->shadows, section->name, key))
+        return true;
     if (config_sources_is_list(key))
         return strcmp(section->name, "server") != 0;
     if (config_is_reserved(section->name))
@@ -166,7 +170,7 @@ static void on_more(void *user, const char *value, unsigned line)
 
     if (!reading->section)
         return;
-    if (takes_more(reading->section, reading->key))
+    if (takes_more(reading, reading->key))
         add_setting(reading, value, &place);
     else
         report_add(

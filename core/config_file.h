@@ -3,6 +3,7 @@
 #ifndef CONFIG_FILE_H
 #define CONFIG_FILE_H
 
+#include "config_shadows.h"
 #include "options.h"
 
 /* Memory that lives as long as the configuration. After a failure what was asked for is an empty
@@ -26,6 +27,7 @@ struct sections {
     struct section *items;
     size_t count;
     size_t services; /* headers of sections that are neither [server] nor [defaults] */
+    const struct config_shadows *shadows; /* NULL: none */
 };
 
 /* Reads a file and appends its sections. included: it may hold services only. Returns 0, or -EINVAL

@@ -254,6 +254,40 @@ const char *const *config_service_keys(void)
     return keys;
 }
 
+/* Those that came after 1.0. Who adds a key adds it here as well, with ENCHUFE_ABI_MINOR as the release will
+ * have it: otherwise plugins that were built before and have such an option are refused. */
+static const struct {
+    const char *key;
+    unsigned since;
+} newer_keys[] = {
+    { "connect", 1 },
+    { "read_paths", 1 },
+    { "write_paths", 1 },
+    { "max_connections_per_source", 1 },
+    { "first_byte_timeout", 1 },
+    { "message_timeout", 1 },
+    { "session_timeout", 1 },
+    { "max_reply_ratio", 1 },
+    { "sandbox", 1 },
+    { "max_memory", 1 },
+    { "max_files", 1 },
+    { "max_processes", 1 },
+    { "rate_per_source", 1 },
+    { "source_prefix", 1 },
+    { "allow", 1 },
+    { "deny", 1 },
+    { "socket_mode", 1 },
+    { "socket_group", 1 },
+};
+
+unsigned config_key_since(const char *key)
+{
+    for (size_t i = 0; i < sizeof newer_keys / sizeof *newer_keys; i++)
+        if (strcmp(newer_keys[i].key, key) == 0)
+            return newer_keys[i].since;
+    return 0;
+}
+
 bool config_is_own_key(const char *key)
 {
     const char *const *keys = config_service_keys();

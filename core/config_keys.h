@@ -17,6 +17,10 @@ extern const enchufe_option config_service_table[];
  * unknown plugin option may have meant. */
 const char *const *config_service_keys(void);
 
+/* The first minor version of the plugins' ABI whose server had this key; any other name: 0. A plugin that was
+ * built before may have an option of that name (config_shadows.h). */
+unsigned config_key_since(const char *key);
+
 /* Whether a service can only say it itself (`plugin`, `listen`, `connect` ...), not [defaults]. */
 bool config_is_own_key(const char *key);
 

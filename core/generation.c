@@ -146,10 +146,11 @@ static void find_sandbox(const struct generation *generation, struct report *rep
                    text);
 }
 
-int generation_read(struct generation *generation, const char *file, const char *plugin_dir,
+/* The number and the shadows are there already. */
+static int read_all(struct generation *generation, const char *file, const char *plugin_dir,
                     struct report *report)
 {
-    *generation = (struct generation){ .config = config_read(file, report) };
+    generation->config = config_read(file, &generation->shadows, report);
     struct config *config = generation->config;
     if (config == NULL) {
         report_add(report, NULL, "no memory to read %s", file);
@@ -174,6 +175,47 @@ int generation_read(struct generation *generation, const char *file, const char 
     find_sandbox(generation, report);
     seal_plugins(generation, report);
     return report->count != 0 ? -EINVAL : 0;
+}
+
+int generation_read(struct generation *generation, const char *file, const char *plugin_dir,
+                    struct report *report)
+{
+    *generation = (struct generation){ .config = NULL };
+    return read_all(generation, file, plugin_dir, report);
+}
+
+bool generation_read_again(struct generation *generation, const char *file, const char *plugin_dir,
+                           struct report *report)
+{
+    struct generation again = { .number = generation->number,
+                                .shadows = generation->shadows,
+                                .shadows_used = generation->shadows.count };
+
+    if (generation->shadows.count == generation->shadows_used)
+        return false;
+    generation->shadows = (struct config_shadows){ .items = NULL };
+    generation_free(generation);
+    *generation = again;
+    report_free(report);
+    read_all(generation, file, plugin_dir, report);
+    return true;
+}
+
+void generation_note_shadows(const struct generation *generation, struct report *notes)
+{
+    for (size_t i = 0; i < generation->config->service_count; i++) {
+        const struct service_config *service = &generation->config->services[i];
+        struct place place = service->plugin_place;
+        for (size_t k = 0; k < generation->shadows.count; k++) {
+            const struct config_shadow *shadow = &generation->shadows.items[k];
+            if (strcmp(shadow->section, service->name) == 0)
+                report_add(
+                    notes, &place,
+                    "has an option \"%s\" from before the server had a key of this name: here it "
+                    "means the option, and the server's key cannot be set",
+                    shadow->key);
+        }
+    }
 }
 
 int generation_bind(struct generation *generation, const struct sockets_before *before,
@@ -215,6 +257,10 @@ void generation_log_ready(const struct generation *generation)
                   LOG_STR("service", generation->config->services[bound->service].name),
                   LOG_STR("endpoint", endpoint_format(&bound->listener->endpoint, text)));
     }
+    for (size_t i = 0; i < generation->shadows.count; i++)
+        log_event(ENCHUFE_LOG_INFO, "a key of the server means the plugin's option",
+                  LOG_STR("service", generation->shadows.items[i].section),
+                  LOG_STR("key", generation->shadows.items[i].key));
     log_event(ENCHUFE_LOG_INFO, "ready", LOG_NUM("generation", generation->number),
               LOG_NUM("services", generation->config->service_count),
               LOG_NUM("endpoints", generation->sockets.count),
@@ -253,6 +299,7 @@ void generation_free(struct generation *generation)
     free(generation->files);
     free(generation->loops);
     free(generation->groups);
+    config_shadows_free(&generation->shadows);
     if (generation->config != NULL)
         config_free(generation->config);
     *generation = (struct generation){ .config = NULL };

@@ -20,8 +20,10 @@ struct group {
 struct generation {
     unsigned number; /* 1 is the first */
     struct config *config;
-    const char *plugin_dir;    /* where plugins that are given by name lie; borrowed */
-    struct plugin_file *seals; /* each distinct plugin once */
+    struct config_shadows shadows; /* what the probe found */
+    size_t shadows_used;           /* so many of them were known as the configuration was read */
+    const char *plugin_dir;        /* where plugins that are given by name lie; borrowed */
+    struct plugin_file *seals;     /* each distinct plugin once */
     size_t seal_count;
     struct plugin_file **files; /* of each service, one of seals; NULL where it names none */
     size_t *loops;              /* of each service */
@@ -41,6 +43,15 @@ struct generation {
  * cases. */
 int generation_read(struct generation *generation, const char *file, const char *plugin_dir,
                     struct report *report);
+
+/* To be asked after a probe. Where it found keys that plugins shadow, which nobody knew before, reads all of it
+ * once more with them, as generation_read() does and in place of what it was; the report begins anew.
+ * Returns true then: it has to be probed again. Ends, because each time there is one more of few. */
+bool generation_read_again(struct generation *generation, const char *file, const char *plugin_dir,
+                           struct report *report);
+
+/* Tells in notes which of the server's keys cannot be said where. */
+void generation_note_shadows(const struct generation *generation, struct report *notes);
 
 /* Finds the sockets, taking over what there is before it, and makes the counters. Also for a generation
  * with errors, so that those of its endpoints are told too. Returns 0 or -EINVAL. */

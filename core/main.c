@@ -176,8 +176,11 @@ static int load(struct generation *generation, const char *file, const struct ar
                 struct report *report)
 {
     generation_read(generation, file, arguments->plugin_dir, report);
-    if (generation->files != NULL)
-        probe_services(generation->config, generation->files, &generation->identity, report);
+    do {
+        if (generation->files != NULL)
+            probe_services(generation->config, generation->files, &generation->identity,
+                           &generation->shadows, report);
+    } while (generation_read_again(generation, file, arguments->plugin_dir, report));
     return report->count != 0 ? -EINVAL : 0;
 }
 
@@ -200,11 +203,12 @@ static int run(const char *file, const struct arguments *arguments)
         init_if_first();
     privileges_reduce();
     notify_init();
-    if (handover_take(&handover) != 0)
-        report_add(&report, NULL, "no memory for the sockets that were handed over");
+    int taken = handover_take(&handover);
     if (realpath("/proc/self/exe", program) == NULL)
         strcpy(program, "/proc/self/exe");
     load(&generation, file, arguments, &report);
+    if (taken != 0)
+        report_add(&report, NULL, "no memory for the sockets that were handed over");
     rlim_t before = raise_descriptor_limit(&limit);
     if (generation.config != NULL)
         handover_check_names(&handover, generation.config, &report);
@@ -231,15 +235,22 @@ static int run(const char *file, const struct arguments *arguments)
 
 /* ---- check ---- */
 
+static void say_notes(const struct report *notes)
+{
+    for (size_t i = 0; i < notes->count; i++)
+        fprintf(stderr, "note: %s\n", notes->lines[i].text);
+}
+
 static int check(const char *file, const struct arguments *arguments)
 {
     struct generation generation;
     struct report report = { .lines = NULL };
     int err = load(&generation, file, arguments, &report);
 
-    if (err == 0 && privileges_allow(generation.config, &generation.identity, &report) != 0) {
-        fputs("note: ", stderr);
-        report_print(&report, stderr);
+    if (err == 0) {
+        privileges_allow(generation.config, &generation.identity, &report);
+        generation_note_shadows(&generation, &report);
+        say_notes(&report);
     }
     if (err == 0)
         printf("%s: ok, %zu service%s, %zu endpoint%s\n", file, generation.config->service_count,

@@ -106,11 +106,18 @@ static bool good_name(const char *name)
                strlen(name);
 }
 
-/* An option that no section can set, because the server takes the key for its own: NULL where there is none. */
-static const char *find_reserved(const enchufe_option *options)
+const enchufe_option *plugin_shadow(const struct plugin *plugin, const char *key)
+{
+    return config_key_since(key) > plugin->v.abi_minor ? options_find(plugin->v.options, key)
+                                                       : NULL;
+}
+
+/* An option that no section can set, because the server takes the key for its own, and did when the plugin was
+ * built: NULL where there is none. */
+static const char *find_reserved(const struct plugin *plugin)
 {
     for (const char *const *key = config_service_keys(); *key != NULL; key++)
-        if (options_find(options, *key) != NULL)
+        if (options_find(plugin->v.options, *key) != NULL && plugin_shadow(plugin, *key) == NULL)
             return *key;
     return NULL;
 }
@@ -143,7 +150,7 @@ static int check_contract(struct plugin *plugin, char error[PLUGIN_ERROR])
     if (v->options != NULL &&
         (wrong = options_check_table(v->options, v->settings_size, why, sizeof why)) != NULL)
         return refuse(plugin, error, "has a bad option table: %s", wrong);
-    if ((wrong = find_reserved(v->options)) != NULL)
+    if ((wrong = find_reserved(plugin)) != NULL)
         return refuse(
             plugin, error,
             "has a bad option table: option \"%s\": the server has a key of this name, so "

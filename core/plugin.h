@@ -21,4 +21,8 @@ int plugin_open(struct plugin *plugin, const struct plugin_file *file, bool from
                 char error[PLUGIN_ERROR]);
 void plugin_free(struct plugin *plugin);
 
+/* The option with that name, if it shadows a key that the server has only since the plugin was built
+ * (config_shadows.h). NULL: it does not, or there is none. */
+const enchufe_option *plugin_shadow(const struct plugin *plugin, const char *key);
+
 #endif

@@ -4,6 +4,7 @@
  * at the end that it is done. A child that dies or hangs on the way is a finding about the service that
  * it had begun; the next child goes on behind it. */
 #include "probe.h"
+#include "config_keys.h"
 #include "descriptors.h"
 #include "namespaces.h"
 #include "probe_child.h"
@@ -14,7 +15,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,6 +44,28 @@ static void say_lines(int fd, const struct report *report)
         probe_child_say(fd, 'e', line->line, text,
                         n < (int)sizeof text ? (size_t)n : sizeof text - 1);
     }
+}
+
+static void say_shadow(int fd, const char *section, const char *key)
+{
+    char text[sizeof((struct probe_packet *)NULL)->text];
+    int n = snprintf(text, sizeof text, "%s%c%s", section, '\0', key);
+
+    if (n < (int)sizeof text)
+        probe_child_say(fd, 's', 0, text, (size_t)n);
+}
+
+static void say_shadows(int fd, const struct config_shadows *shadows)
+{
+    for (size_t i = 0; i < shadows->count; i++)
+        say_shadow(fd, shadows->items[i].section, shadows->items[i].key);
+}
+
+static void find_shadows(int fd, const struct enchufe_service *service)
+{
+    for (const char *const *key = config_service_keys(); *key != NULL; key++)
+        if (plugin_shadow(&service->plugin, *key) != NULL)
+            say_shadow(fd, service->config->name, *key);
 }
 
 /* Told here, where the plugin would only see that it may not. */
@@ -82,6 +104,7 @@ static void probe_one(int fd, const struct config *config, size_t index,
     struct enchufe_service service;
 
     service_init(&service, &config->services[index], (uint32_t)index, file, false, &report);
+    find_shadows(fd, &service);
     check_paths(&service, &report);
     service_check(&service, &report);
     service_free(&service);
@@ -101,9 +124,11 @@ static size_t plan(const struct config *config, size_t first, size_t *services)
     return count;
 }
 
-static void probe_from(int fd, const struct config *config, struct plugin_file *const *files,
-                       const struct identity *identity, size_t first)
+static void probe_from(const struct probe_child *child, const struct config *config,
+                       struct plugin_file *const *files, const struct identity *identity,
+                       size_t first)
 {
+    int fd = child->fd;
     size_t *services = calloc(config->service_count, sizeof *services);
     char error[1 + SANDBOX_TEXT];
 
@@ -118,7 +143,7 @@ static void probe_from(int fd, const struct config *config, struct plugin_file *
         probe_child_say(fd, 'e', 0, error, strlen(error + 1) + 1);
         return;
     }
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* cleared by the change of user */
+    probe_child_end_with_parent(child->parent);
     for (size_t i = 0; i < count; i++) {
         const struct plugin_file *file = files[services[i]];
         if (file == NULL || file->fd < 0)
@@ -140,6 +165,25 @@ static void add_error(struct report *report, struct probe_packet *packet)
         report_add_line(report, *file != '\0' ? file : NULL, packet->number, text + 1);
 }
 
+static void add_shadow(struct config_shadows *shadows, struct probe_packet *packet,
+                       struct report *report)
+{
+    const char *section = packet->text;
+    const char *key = memchr(section, '\0', sizeof packet->text - 1);
+
+    if (key != NULL && config_shadows_add(shadows, section, key + 1) != 0)
+        report_add(report, NULL, "no memory to read the configuration");
+}
+
+/* What else a child may say. */
+static void take(struct probe_packet *packet, struct config_shadows *shadows, struct report *report)
+{
+    if (packet->type == 'e')
+        add_error(report, packet);
+    else if (packet->type == 's')
+        add_shadow(shadows, packet, report);
+}
+
 /* The first service from `first` on that shares its process. */
 static ssize_t next_shared(const struct config *config, size_t first)
 {
@@ -150,7 +194,8 @@ static ssize_t next_shared(const struct config *config, size_t first)
 
 /* One child, from service `first` on. Returns the service to go on with, or a negative errno. */
 static ssize_t probe_some(const struct config *config, struct plugin_file *const *files,
-                          const struct identity *identity, size_t first, struct report *report)
+                          const struct identity *identity, size_t first,
+                          struct config_shadows *shadows, struct report *report)
 {
     struct probe_child child;
     struct probe_packet packet;
@@ -163,15 +208,15 @@ static ssize_t probe_some(const struct config *config, struct plugin_file *const
         return err;
     if (err == 0) {
         close_others(child.fd, config, files);
-        probe_from(child.fd, config, files, identity, first);
+        probe_from(&child, config, files, identity, first);
         probe_child_leave(&child);
     }
     while (!done && (len = probe_child_hear(&child, &packet)) > 0) {
         if (packet.type == 'b' && packet.number < config->service_count &&
             files[packet.number] != NULL)
             current = (ssize_t)packet.number;
-        else if (packet.type == 'e')
-            add_error(report, &packet);
+        else
+            take(&packet, shadows, report);
         done = packet.type == 'd';
     }
     probe_child_reap(&child, done, !done && len == -ETIMEDOUT, words, sizeof words);
@@ -185,17 +230,18 @@ static ssize_t probe_some(const struct config *config, struct plugin_file *const
 }
 
 int probe_services(const struct config *config, struct plugin_file *const *files,
-                   const struct identity *identity, struct report *report)
+                   const struct identity *identity, struct config_shadows *shadows,
+                   struct report *report)
 {
     size_t before = report->count;
     ssize_t next = next_shared(config, 0);
 
     /* Those that share a process do so here too, so that each meets what it will meet there. */
     while (next >= 0 && (size_t)next < config->service_count)
-        next = probe_some(config, files, identity, (size_t)next, report);
+        next = probe_some(config, files, identity, (size_t)next, shadows, report);
     for (size_t i = 0; next >= 0 && i < config->service_count; i++)
         if (config->services[i].limits.isolate)
-            next = probe_some(config, files, identity, i, report);
+            next = probe_some(config, files, identity, i, shadows, report);
     if (next < 0)
         report_add(report, NULL, "cannot probe the plugins: %s", strerror((int)-next));
     return report->count != before ? -EINVAL : 0;
@@ -205,15 +251,18 @@ pid_t probe_begin(const struct config *config, struct plugin_file *const *files,
                   const struct identity *identity, int *fd)
 {
     struct report report = { .lines = NULL };
+    struct config_shadows shadows = { .items = NULL };
+    pid_t parent = getpid();
     int pair[2];
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return -errno;
     pid_t pid = fork();
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        probe_child_end_with_parent(parent);
         close_others(pair[1], config, files);
-        probe_services(config, files, identity, &report);
+        probe_services(config, files, identity, &shadows, &report);
+        say_shadows(pair[1], &shadows);
         say_lines(pair[1], &report);
         probe_child_say(pair[1], 'd', 0, NULL, 0);
         _exit(0);
@@ -226,7 +275,7 @@ pid_t probe_begin(const struct config *config, struct plugin_file *const *files,
     return pid < 0 ? -err : pid;
 }
 
-bool probe_continue(pid_t child, int fd, struct report *report)
+bool probe_continue(pid_t child, int fd, struct config_shadows *shadows, struct report *report)
 {
     struct probe_packet packet;
     ssize_t len;
@@ -234,8 +283,7 @@ bool probe_continue(pid_t child, int fd, struct report *report)
 
     while (!done && (len = recv(fd, &packet, sizeof packet - 1, MSG_DONTWAIT)) > 0) {
         ((char *)&packet)[len] = '\0';
-        if (packet.type == 'e')
-            add_error(report, &packet);
+        take(&packet, shadows, report);
         done = packet.type == 'd';
     }
     if (!done && len < 0 && (errno == EAGAIN || errno == EINTR))

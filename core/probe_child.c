@@ -27,14 +27,19 @@ void probe_child_say(int fd, char type, size_t number, const char *text, size_t 
     (void)!send(fd, &packet, offsetof(struct probe_packet, text) + len, MSG_NOSIGNAL);
 }
 
+void probe_child_end_with_parent(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+}
+
 static void enter_child(struct trace *trace, pid_t parent)
 {
     struct rlimit no_core = { 0, 0 };
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(1);
+    probe_child_end_with_parent(parent);
     setpgid(0, 0); /* what a plugin forks goes with it */
     setrlimit(RLIMIT_CORE, &no_core);
     if (null >= 0) {
@@ -47,10 +52,10 @@ static void enter_child(struct trace *trace, pid_t parent)
 
 int probe_child_spawn(struct probe_child *child)
 {
-    pid_t parent = getpid();
     int pair[2];
 
-    *child = (struct probe_child){ .pid = -1, .fd = -1, .trace = trace_create(0) };
+    *child =
+        (struct probe_child){ .pid = -1, .parent = getpid(), .fd = -1, .trace = trace_create(0) };
     if (child->trace == NULL)
         return -ENOMEM;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
@@ -69,7 +74,7 @@ int probe_child_spawn(struct probe_child *child)
     close(pair[child->pid == 0 ? 0 : 1]);
     child->fd = pair[child->pid == 0 ? 1 : 0];
     if (child->pid == 0)
-        enter_child(child->trace, parent);
+        enter_child(child->trace, child->parent);
     return child->pid == 0 ? 0 : 1;
 }
 

@@ -9,19 +9,23 @@
 /* One word on the socket: a type, a number, and text. */
 struct probe_packet {
     char type; /* 'b' begins service `number`; 'e' error at line `number`: FILE NUL TEXT; 't' text;
-                  'd' done */
+                  's' shadowed: SECTION NUL KEY; 'd' done */
     uint32_t number;
     char text[8192];
 };
 
 struct probe_child {
-    pid_t pid;
+    pid_t pid, parent;
     int fd;
     struct trace *trace; /* where in the plugin it is */
 };
 
 /* Sends a word; of a text that is longer than a packet its beginning. text may be NULL with len 0. */
 void probe_child_say(int fd, char type, size_t number, const char *text, size_t len);
+
+/* Ends this process when the parent ends. To be said again after a change of user, which clears it; the parent may
+ * have been killed in between. */
+void probe_child_end_with_parent(pid_t parent);
 
 /* Returns 1 in the parent; 0 in the child, which answers on child->fd and ends with probe_child_leave(); or
  * -errno. */

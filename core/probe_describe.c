@@ -64,7 +64,9 @@ int probe_describe(const struct plugin_file *file, bool options, char error[PLUG
         const struct rlimits_setup limits = { .config = &nothing, .loops = 1 };
         struct identity identity;
         privileges_default(&identity);
-        if (sandbox_enter(&limits, &identity, error) == 0)
+        int refused = sandbox_enter(&limits, &identity, error);
+        probe_child_end_with_parent(child.parent);
+        if (refused == 0)
             describe(child.fd, file, options);
         else
             probe_child_say(child.fd, 'e', 0, error, strlen(error));

@@ -3,7 +3,7 @@
  * 1. A child reads the configuration, only to look up the names in it, and tells what it was told. That
  *    may take as long as a name server likes, but not longer than LIMIT_MS.
  * 2. This process reads it again, and finds the names in what the child said.
- * 3. Another child opens the plugins (probe.h). */
+ * 3. Another child opens the plugins (probe.h). Where they shadow keys of the server, 2 and 3 again. */
 #include "trial.h"
 #include "container.h"
 #include "descriptors.h"
@@ -32,7 +32,15 @@ static void end_child(struct trial *trial)
     trial->child = 0;
 }
 
+static void finish(struct trial *trial)
+{
+    names_free(&trial->names);
+    trial->done(trial->context);
+}
+
 /* ---- the plugins ---- */
+
+static void probe(struct trial *trial);
 
 static void probed(struct loop_source *source, uint32_t events)
 {
@@ -40,14 +48,22 @@ static void probed(struct loop_source *source, uint32_t events)
 
     (void)events;
     loop_watch(trial->loop, source, 0);
-    if (!probe_continue(trial->child, source->fd, trial->report)) {
+    if (!probe_continue(trial->child, source->fd, &trial->generation->shadows, trial->report)) {
         loop_watch(trial->loop, source, EPOLLIN);
         return;
     }
     trial->child = 0;
-    trial->done(trial->context);
+    names_use(&trial->names);
+    bool again =
+        generation_read_again(trial->generation, trial->file, trial->plugin_dir, trial->report);
+    names_use(NULL);
+    if (again)
+        probe(trial);
+    else
+        finish(trial);
 }
 
+/* Also after the file was read again. */
 static void probe(struct trial *trial)
 {
     struct generation *generation = trial->generation;
@@ -62,7 +78,7 @@ static void probe(struct trial *trial)
         end_child(trial);
     trial->child = 0;
     report_add(trial->report, NULL, "cannot probe the plugins: %s", strerror(errno));
-    trial->done(trial->context);
+    finish(trial);
 }
 
 /* ---- the configuration ---- */
@@ -74,7 +90,6 @@ static void read_file(struct trial *trial)
     names_use(&trial->names);
     generation_read(trial->generation, trial->file, trial->plugin_dir, trial->report);
     names_use(NULL);
-    names_free(&trial->names);
     trial->generation->number = number;
     trial->read(trial->context);
     probe(trial);
@@ -82,9 +97,8 @@ static void read_file(struct trial *trial)
 
 static void give_up(struct trial *trial, const char *why)
 {
-    names_free(&trial->names);
     report_add(trial->report, NULL, "%s cannot be read: %s", trial->file, why);
-    trial->done(trial->context);
+    finish(trial);
 }
 
 static bool waits_for_name(const struct names *names)
@@ -151,7 +165,7 @@ static _Noreturn void look_up_names(const char *file, int fd, pid_t parent)
     descriptors_keep(&kept, fd);
     descriptors_close_others(&kept);
     names_tell(fd);
-    struct config *config = config_read(file, &report);
+    struct config *config = config_read(file, NULL, &report);
     if (config != NULL)
         privileges_find(config, &identity, &report);
     (void)!send(fd, done_word, sizeof done_word, MSG_NOSIGNAL);

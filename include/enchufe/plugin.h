@@ -7,7 +7,8 @@
  * reads, frames, queues, times out, counts and logs; the plugin speaks its protocol.
  *
  * Promises to a plugin
- *   - What compiles against 1.0 loads in every 1.x: structs and enumerations only grow at their end.
+ *   - What compiles against 1.0 loads in every 1.x: structs and enumerations only grow at their end, and an
+ *     option stays the plugin's when a later server gets a key of that name.
  *   - A connection lives on one loop (one thread). Its callbacks are never concurrent and never
  *     nested, and none comes after on_close.
  *   - Nothing that a plugin writes blocks, and after a close every call is harmless.
@@ -131,7 +132,10 @@ enum enchufe_option_flag {
 /* One row of a plugin's option table. The table ends with a row whose name is NULL. */
 typedef struct enchufe_option {
     const char *name;  /* lower case letters, digits, `_`; none of the keys that every service has
-                          (README.md lists them): such a plugin is refused */
+                          (README.md lists them) since this header's version or longer: such a plugin is
+                          refused. A key that comes with a later version takes nothing away: in the sections
+                          of a plugin that was built before, the name goes on to mean the option, and the
+                          server's key cannot be set there */
     uint32_t type;     /* enum enchufe_option_type */
     uint32_t flags;    /* enum enchufe_option_flag */
     size_t offset;     /* offsetof() the field in the settings struct */

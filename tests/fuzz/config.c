@@ -135,7 +135,7 @@ static void check_again(const struct config *config)
 
     if (!write_anew(config))
         return;
-    struct config *again = config_read(files[0], &report);
+    struct config *again = config_read(files[0], NULL, &report);
     report_print(&report, stderr);
     CHECK(again != NULL && report.count == 0);
     CHECK(again->service_count == config->service_count);
@@ -157,7 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         lines[i] = count_lines(&file);
         write_file(files[i], file.data, file.len);
     }
-    struct config *config = config_read(files[0], &report);
+    struct config *config = config_read(files[0], NULL, &report);
     CHECK(config != NULL);
     check_report(&report, lines);
     if (report.count == 0) {

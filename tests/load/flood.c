@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Connections open at once; a server that answers none of them gets no more. */
@@ -15,66 +16,95 @@
 /* So many at once after a pause, that a machine that is busy elsewhere is not drowned behind it. */
 #define BEHIND_MAX 2000
 
+/* A connection is looked at so long after it was begun: by then most are refused, and one call tells. Watching
+ * each would cost this machine as much again as the server's refusal. */
+#define AGE_US 20000
+
+/* Short, so that what is begun in one go holds up nobody else's. */
+#define TICK_NS 250000
+
 struct flood flood;
 
 struct place {
-    struct watched watched;
-    bool said;
-    struct place *next; /* of those that are free */
+    int fd;
+    bool asked;
+    uint64_t since; /* when it was begun, or looked at */
 };
 
-static struct place places[PLACES], *free_places;
+static struct place places[PLACES]; /* a ring, oldest first */
+static size_t first_place, place_count;
 static struct watched ticker, datagrams;
-static uint64_t began, done;
+static uint64_t began, done; /* in microseconds; of what was due */
+
+static uint64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
 
 /* ---- connections ---- */
 
-static void end(struct place *place, uint64_t *count)
+static void keep(struct place place)
 {
-    struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-
-    ++*count;
-    setsockopt(place->watched.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-    close(place->watched.fd);
-    place->next = free_places;
-    free_places = place;
+    places[(first_place + place_count++) % PLACES] = place;
 }
 
-/* A byte that comes back tells that it was let in. */
-static void ready(struct watched *watched, uint32_t events)
+static void begin(uint64_t now)
 {
-    struct place *place = (struct place *)((char *)watched - offsetof(struct place, watched));
-    char byte = 'x';
-
-    if (!place->said && events & EPOLLOUT) {
-        place->said = true;
-        if (send(watched->fd, &byte, 1, MSG_NOSIGNAL) < 0) {
-            end(place, &flood.refused);
-            return;
-        }
-        load_watch(watched, EPOLL_CTL_MOD, EPOLLIN);
-    } else if (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
-        end(place, recv(watched->fd, &byte, 1, 0) == 1 ? &flood.let_in : &flood.refused);
-    }
-}
-
-static void begin(void)
-{
-    struct place *place = free_places;
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         load_give_up("socket");
-    free_places = place->next;
-    *place = (struct place){ .watched = { .fd = fd, .ready = ready } };
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&flood.from, sizeof flood.from) != 0)
         load_give_up("bind");
     flood.begun++;
-    if (connect(fd, (struct sockaddr *)&flood.tcp, sizeof flood.tcp) != 0 && errno != EINPROGRESS)
-        end(place, &flood.refused);
-    else
-        load_watch(&place->watched, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
+    if (connect(fd, (struct sockaddr *)&flood.tcp, sizeof flood.tcp) == 0 || errno == EINPROGRESS) {
+        keep((struct place){ .fd = fd, .since = now });
+        return;
+    }
+    flood.refused++;
+    close(fd);
+}
+
+/* Leaves nothing in TIME_WAIT, as whoever floods would not. */
+static void end_let_in(int fd)
+{
+    struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+
+    flood.let_in++;
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    close(fd);
+}
+
+/* Who is not refused by now is asked for a byte, which tells that it was let in. */
+static void look_at(struct place place, uint64_t now)
+{
+    char byte = 'x';
+    ssize_t got = recv(place.fd, &byte, 1, 0);
+
+    if (got == 1) {
+        end_let_in(place.fd);
+    } else if (got < 0 && errno == EAGAIN) {
+        place.asked = place.asked || send(place.fd, &byte, 1, MSG_NOSIGNAL) == 1;
+        place.since = now;
+        keep(place);
+    } else {
+        flood.refused++;
+        close(place.fd);
+    }
+}
+
+static void look_at_old_ones(uint64_t now)
+{
+    while (place_count != 0 && places[first_place].since + AGE_US <= now) {
+        struct place place = places[first_place];
+        first_place = (first_place + 1) % PLACES;
+        place_count--;
+        look_at(place, now);
+    }
 }
 
 /* ---- datagrams ---- */
@@ -116,15 +146,16 @@ static void send_one(uint64_t id)
 
 static void tick(struct watched *watched, uint32_t events)
 {
-    uint64_t times, due = (load_now() - began) * flood.rate / 1000;
+    uint64_t times, now = now_us(), due = (now - began) * flood.rate / 1000000;
 
     (void)events;
     (void)!read(watched->fd, &times, sizeof times);
+    look_at_old_ones(now);
     if (due > done + BEHIND_MAX)
         done = due - BEHIND_MAX;
     for (; done < due; done++) {
-        if (flood.tcp.sin_port != 0 && free_places != NULL)
-            begin();
+        if (flood.tcp.sin_port != 0 && place_count < PLACES)
+            begin(now);
         if (flood.udp.sin_port != 0)
             send_one(done);
     }
@@ -132,18 +163,14 @@ static void tick(struct watched *watched, uint32_t events)
 
 void flood_start(void)
 {
-    const struct itimerspec each_ms = { .it_value = { .tv_nsec = 1000000 },
-                                        .it_interval = { .tv_nsec = 1000000 } };
+    const struct itimerspec each_tick = { .it_value = { .tv_nsec = TICK_NS },
+                                          .it_interval = { .tv_nsec = TICK_NS } };
 
-    for (size_t i = 0; i < PLACES; i++) {
-        places[i].next = free_places;
-        free_places = &places[i];
-    }
-    began = load_now();
+    began = now_us();
     ticker = (struct watched){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), .ready = tick };
     datagrams =
         (struct watched){ .fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), .ready = answered };
-    if (ticker.fd < 0 || datagrams.fd < 0 || timerfd_settime(ticker.fd, 0, &each_ms, NULL) != 0)
+    if (ticker.fd < 0 || datagrams.fd < 0 || timerfd_settime(ticker.fd, 0, &each_tick, NULL) != 0)
         load_give_up("a flood");
     load_watch(&ticker, EPOLL_CTL_ADD, EPOLLIN);
     load_watch(&datagrams, EPOLL_CTL_ADD, EPOLLIN);
@@ -151,7 +178,7 @@ void flood_start(void)
 
 void flood_end(void)
 {
-    flood.ms = load_now() - began;
+    flood.ms = (now_us() - began) / 1000;
     load_watch(&ticker, EPOLL_CTL_DEL, 0);
     usleep(200000); /* answers that are on their way */
     answered(&datagrams, 0);

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from controlled import Controlled
 from processes import process_lives
 from server import Server, let_crash, run, service
 from settings import DEADLINE, SLOWER, plugin_path
@@ -52,6 +53,71 @@ def test_options_of_a_newer_plugin_are_checked_and_listed(tmp_path):
 def test_an_option_named_like_a_key_of_the_server_is_refused(tmp_path):
     line = refused(tmp_path, plugin_path("load_reserved"))
     assert 'option "threads": the server has a key of this name' in line
+
+
+def test_a_newer_key_is_refused_to_a_plugin_that_could_have_known_it(tmp_path):
+    line = refused(tmp_path, plugin_path("load_reserved_newer"))
+    assert re.search(r'option "(allow|max_memory)": the server has a key of this name', line)
+
+
+SHADOW = "max_memory = as much as you like\nallow = a b\nallow = c\n"
+
+
+def shadowing(name="old", listen="tcp://127.0.0.1:0", keys=SHADOW):
+    return f"[{name}]\nplugin = {plugin_path('load_shadow')}\nlisten = {listen}\n{keys}"
+
+
+def asked(server, name="old"):
+    with server.connect(name) as client:
+        client.send(b"x")
+        client.end()
+        return client.receive_all()
+
+
+@pytest.mark.parametrize("isolate", ["", "isolate = yes\n"])
+def test_an_older_plugin_keeps_an_option_that_became_a_key_of_the_server(isolate):
+    """What [defaults] says of the server's key is no option's value."""
+    config = ("[defaults]\nmax_memory = 1g\ndeny = 127.0.9.9\n" + shadowing(keys=SHADOW + isolate)
+              + shadowing("unsaid", keys=""))
+    with Server(config) as server:
+        assert asked(server) == b"as much as you like 3\n"
+        assert asked(server, "unsaid") == b"little 0\n"
+        said = server.lines("a key of the server means the plugin's option")
+        assert sorted((line["service"], line["key"]) for line in said) == [
+            ("old", "allow"), ("old", "max_memory"), ("unsaid", "allow"), ("unsaid", "max_memory")]
+
+
+def test_check_notes_which_key_is_an_older_plugins(tmp_path):
+    file = tmp_path / "x.ini"
+    file.write_text(shadowing())
+    done = run("check", file)
+    assert done.returncode == 0 and done.stdout == f"{file}: ok, 1 service, 1 endpoint\n"
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2, lines
+    for line, key in zip(lines, ["max_memory", "allow"]):
+        assert line.startswith(f'note: {file}:2: [old] plugin: has an option "{key}" ')
+
+
+def test_an_error_beside_a_shadowed_key_is_told_once_and_that_key_is_none(tmp_path):
+    file = tmp_path / "x.ini"
+    file.write_text(shadowing(keys=SHADOW + "max_files = many\n"))
+    done = run("check", file)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert f"{file}:7: [old] max_files: " in done.stderr
+
+
+def test_a_reload_brings_an_older_plugin_with_such_an_option():
+    with Controlled(service("echo")) as server:
+        server.write(service("echo") + shadowing())
+        assert "generation 2 serves" in server.reload()
+        with server.connect_now("old") as client:
+            client.send(b"x")
+            client.end()
+            assert client.receive_all() == b"as much as you like 3\n"
+        server.write(service("echo") + shadowing(keys=f"max_memory = {41 * 'x'}\n"))
+        errors = server.reload(status=1)
+        assert "max_memory: has the wrong length" in errors and "no size" not in errors, errors
+        assert "do not start" not in errors  # it was probed again as well
 
 
 def test_an_option_table_without_an_end_is_refused_with_a_hint(tmp_path):

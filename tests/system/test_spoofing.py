@@ -8,6 +8,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 
 import pytest
 
@@ -91,6 +92,31 @@ def test_a_forged_datagram_between_two_services_is_the_only_one(plugin, keys):
     assert sum(count["datagrams_in"] for count in counts) == 1 + asked
     assert sum(count["datagrams_out"] for count in counts) == asked
     assert sum(count["datagrams_refused"] for count in counts) == 1
+
+
+def test_a_rate_ends_what_two_servers_would_send_each_other_for_ever():
+    """Neither knows that the other is a server. Each datagram beyond the rate is one less on its way."""
+    config = service("echo", listen=LOOPBACK, rate_per_source="5/s")
+    with Controlled(config) as one, Controlled(config) as other:
+        forge(("127.0.0.1", other.port("echo")), ("127.0.0.1", one.port("echo")), b"to and fro")
+
+        def dropped():
+            return sum(server.service_status("echo")["datagrams_over_rate"] for server in (one, other))
+        wait_until(lambda: dropped() != 0, "it came faster than the rate")
+        handled = [server.service_status("echo")["datagrams_out"] for server in (one, other)]
+        assert is_quiet_for_a_while(one, other) and dropped() == 1
+        assert handled == [server.service_status("echo")["datagrams_out"] for server in (one, other)]
+
+
+def is_quiet_for_a_while(*servers):
+    """For longer than a rate of 5 a second keeps anything from going on."""
+    def seen():
+        return [server.service_status("echo")["datagrams_in"] for server in servers]
+    before, end = seen(), time.monotonic() + 0.5
+    while time.monotonic() < end:
+        if seen() != before:
+            return False
+    return True
 
 
 def free_low_port():

@@ -44,7 +44,7 @@ static inline struct read read_file(const char *file)
     struct read read = { 0 };
     size_t size;
 
-    read.config = config_read(file, &read.report);
+    read.config = config_read(file, NULL, &read.report);
     FILE *out = open_memstream(&read.printed, &size);
     report_print(&read.report, out);
     fclose(out);

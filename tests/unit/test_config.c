@@ -404,6 +404,71 @@ static void the_keys_of_a_service_are_known_by_name(void **state)
     assert_ptr_equal(config_service_keys(), keys);
 }
 
+/* Whoever adds a key says since when there is one: plugins that are older may have such an option. */
+static void only_the_keys_of_1_0_are_kept_from_every_plugin(void **state)
+{
+    static const char *const first[] = {
+        "plugin",       "listen",          "isolate",           "threads",
+        "idle_timeout", "write_timeout",   "max_input",         "max_output",
+        "backlog",      "max_connections", "trust_source_ports"
+    };
+    size_t count = 0;
+
+    (void)state;
+    for (const char *const *key = config_service_keys(); *key != NULL; key++) {
+        assert_true(config_key_since(*key) <= ENCHUFE_ABI_MINOR);
+        count += config_key_since(*key) == 0;
+    }
+    assert_int_equal(count, sizeof first / sizeof *first);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(config_key_since(first[i]), 0);
+    assert_int_equal(config_key_since("max_memory"), 1);
+}
+
+static void a_shadowed_key_is_the_plugins_in_that_section_alone(void **state)
+{
+    static char one[] = "one", memory[] = "max_memory", paths[] = "read_paths", allow[] = "allow";
+    struct config_shadow items[] = { { one, memory }, { one, paths }, { one, allow } };
+    const struct config_shadows shadows = { .items = items, .count = 3 };
+    struct read read = { .config = NULL };
+
+    (void)state;
+    write_file("e.ini",
+               "[defaults]\nmax_memory = 20m\n"
+               "[one]\nplugin = a\nlisten = tcp://127.0.0.1:1\nmax_memory = as much as you like\n"
+               "read_paths = mine\nread_paths = and mine\nallow = none of these\n"
+               "[two]\nplugin = a\nlisten = tcp://127.0.0.1:2\nmax_memory = 30m\n");
+    read.config = config_read("e.ini", &shadows, &read.report);
+    assert_int_equal(read.report.count, 0);
+    const struct service_config *service = read.config->services;
+    assert_int_equal(service[0].setting_count, 4);
+    assert_string_equal(service[0].settings[0].key, "max_memory");
+    assert_string_equal(service[0].settings[0].value, "as much as you like");
+    assert_string_equal(service[0].settings[2].value, "and mine");
+    assert_int_equal(service[0].limits.max_memory, 20 << 20);
+    assert_int_equal(service[0].read_paths.count, 0);
+    assert_null(service[0].limits.access);
+    assert_int_equal(service[1].limits.max_memory, 30 << 20);
+    assert_int_equal(service[1].setting_count, 0);
+    done(&read);
+}
+
+static void a_shadow_is_kept_once(void **state)
+{
+    struct config_shadows shadows = { .items = NULL };
+
+    (void)state;
+    assert_false(config_shadows_has(NULL, "one", "allow"));
+    assert_int_equal(config_shadows_add(&shadows, "one", "allow"), 0);
+    assert_int_equal(config_shadows_add(&shadows, "one", "allow"), 0);
+    assert_int_equal(config_shadows_add(&shadows, "one", "deny"), 0);
+    assert_int_equal(shadows.count, 2);
+    assert_true(config_shadows_has(&shadows, "one", "deny"));
+    assert_false(config_shadows_has(&shadows, "two", "deny"));
+    config_shadows_free(&shadows);
+    assert_int_equal(shadows.count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +490,9 @@ int main(void)
         cmocka_unit_test(an_endpoint_belongs_to_one_service),
         cmocka_unit_test(a_thousand_services_are_read),
         cmocka_unit_test(the_keys_of_a_service_are_known_by_name),
+        cmocka_unit_test(only_the_keys_of_1_0_are_kept_from_every_plugin),
+        cmocka_unit_test(a_shadowed_key_is_the_plugins_in_that_section_alone),
+        cmocka_unit_test(a_shadow_is_kept_once),
     };
 
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
