@@ -45,9 +45,16 @@ static void end_output(struct enchufe_conn *conn)
     conn_schedule(conn);
 }
 
-static void settle(struct enchufe_conn *conn)
+/* Whether nothing is left to do for a connection but to wait for input, as it did before: of all that
+ * settle_rest() looks at, nothing is there. */
+static bool is_settled(const struct enchufe_conn *conn)
 {
-    conn_flush(conn);
+    return conn->unusual == 0 && conn->out.data == NULL && conn->source.events == EPOLLIN &&
+           !conn->at->service->awaits;
+}
+
+static __attribute__((noinline)) void settle_rest(struct enchufe_conn *conn)
+{
     if (conn->above && conn->out.len <= CONN_LOW_WATER) {
         conn->above = false;
         if (conn->phase == CONN_OPEN)
@@ -71,6 +78,15 @@ static void settle(struct enchufe_conn *conn)
     watch(conn);
 }
 
+static inline void settle(struct enchufe_conn *conn)
+{
+    conn_flush(conn);
+    if (is_settled(conn))
+        conn->busy = false;
+    else
+        settle_rest(conn);
+}
+
 static void run_task(struct loop_task *task)
 {
     struct enchufe_conn *conn = CONTAINER_OF(task, struct enchufe_conn, task);
@@ -85,7 +101,7 @@ static void run_task(struct loop_task *task)
 /* ---- events ---- */
 
 /* Thrown away in bounded time, not size: the client may be in the middle of a long upload. */
-static void linger(struct enchufe_conn *conn)
+static __attribute__((noinline)) void linger(struct enchufe_conn *conn)
 {
     ssize_t n = recv(conn->source.fd, conn->at->loop->input, LOOP_INPUT_SIZE, 0);
 
@@ -95,7 +111,7 @@ static void linger(struct enchufe_conn *conn)
 
 /* An error or a hang-up while nothing is to be read: an error ends the connection; a client that is
  * just gone may have left input that the plugin will ask for later. */
-static void hangup(struct enchufe_conn *conn)
+static __attribute__((noinline)) void hangup(struct enchufe_conn *conn)
 {
     int error = 0;
     socklen_t len = sizeof error;
