@@ -101,7 +101,7 @@ static void run_task(struct loop_task *task)
 /* ---- events ---- */
 
 /* Thrown away in bounded time, not size: the client may be in the middle of a long upload. */
-static __attribute__((noinline)) void linger(struct enchufe_conn *conn)
+static void linger(struct enchufe_conn *conn)
 {
     ssize_t n = recv(conn->source.fd, conn->at->loop->input, LOOP_INPUT_SIZE, 0);
 

@@ -74,6 +74,10 @@ struct enchufe_conn {
     alignas(max_align_t) unsigned char state[]; /* the plugin's conn_size bytes */
 };
 
+_Static_assert(offsetof(struct enchufe_conn, hung_up) - offsetof(struct enchufe_conn, unusual) ==
+                   sizeof(uint64_t) - 1,
+               "unusual is all of what is unusual");
+
 /* conn.c */
 
 /* Takes an accepted, non-blocking socket over, which has its place in stats_connections() and among those of its source, and calls on_open. Without memory the socket is closed and

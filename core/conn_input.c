@@ -70,6 +70,7 @@ static size_t feed_message(struct enchufe_conn *conn, unsigned char *data, size_
     return frame.size;
 }
 
+/* Apart from its caller as well: what a framing tells lies on the stack, and is guarded there. */
 static __attribute__((noinline)) size_t feed_messages(struct enchufe_conn *conn,
                                                       unsigned char *data, size_t len)
 {
@@ -113,12 +114,10 @@ static void check_kept(struct enchufe_conn *conn)
 }
 
 /* What the plugin did not take, for when more has come. */
-static __attribute__((noinline)) void keep(struct enchufe_conn *conn, const unsigned char *data,
-                                           size_t len)
+static void keep(struct enchufe_conn *conn, const unsigned char *data, size_t len)
 {
     if (conn->phase == CONN_OPEN && buffer_append(&conn->in, data, len) != 0)
         conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
-    check_kept(conn);
 }
 
 static void feed_kept(struct enchufe_conn *conn)
@@ -154,12 +153,10 @@ void conn_feed_held(struct enchufe_conn *conn)
     check_kept(conn);
 }
 
-/* More came of what the plugin has not taken. */
-static __attribute__((noinline)) void add_to_kept(struct enchufe_conn *conn,
-                                                  const unsigned char *data, size_t len)
+/* More came behind what the plugin has not taken. */
+static void received_more(struct enchufe_conn *conn, const unsigned char *data, size_t len)
 {
-    if (conn->phase == CONN_OPEN && buffer_append(&conn->in, data, len) != 0)
-        conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
+    keep(conn, data, len);
     if (conn->phase == CONN_OPEN)
         feed_kept(conn);
     check_kept(conn);
@@ -173,14 +170,16 @@ static void received(struct enchufe_conn *conn, unsigned char *data, size_t len)
     stats_add(&at->stats->bytes_in, len);
     conn_active(conn, at);
     if (conn->in.len != 0) {
-        add_to_kept(conn, data, len);
+        received_more(conn, data, len);
         return;
     }
     /* Not the wait for the first byte any more. */
     conn->awaited = 0;
     size_t used = feed(conn, data, len);
-    if (used != len)
+    if (used != len) {
         keep(conn, data + used, len - used);
+        check_kept(conn);
+    }
 }
 
 static void received_eof(struct enchufe_conn *conn)

@@ -45,8 +45,9 @@ static __attribute__((noinline)) int leave_input(struct enchufe_conn *conn)
     return buffer_append(&conn->out, buffer_head(&before), before.len);
 }
 
-static __attribute__((noinline)) int append_copy(struct enchufe_conn *conn, const void *data,
-                                                 size_t len)
+/* In its own callback a connection writes into lent memory, which is flushed right after; only what is left
+ * then gets memory of its own. */
+static int append_copy(struct enchufe_conn *conn, const void *data, size_t len)
 {
     struct buffer *out = &conn->out;
     int err = 0;
@@ -62,8 +63,6 @@ static __attribute__((noinline)) int append_copy(struct enchufe_conn *conn, cons
     return err;
 }
 
-/* In its own callback a connection writes into lent memory, which is flushed right after; only what is left
- * then gets memory of its own. */
 static inline int append(struct enchufe_conn *conn, const void *data, size_t len)
 {
     return conn->busy && lend_input(conn, data, len) ? 0 : append_copy(conn, data, len);
@@ -114,7 +113,7 @@ int enchufe_writev(enchufe_conn *conn, const struct iovec *parts, int count)
 }
 
 /* A client has write_timeout to take something; each time it does, the time starts again. */
-static __attribute__((noinline)) void expect_progress(struct enchufe_conn *conn)
+static void expect_progress(struct enchufe_conn *conn)
 {
     uint64_t timeout = conn->at->service->timeouts.write;
 
@@ -123,7 +122,7 @@ static __attribute__((noinline)) void expect_progress(struct enchufe_conn *conn)
     conn_schedule(conn);
 }
 
-static __attribute__((noinline)) void send_failed(struct enchufe_conn *conn, int err)
+static void send_failed(struct enchufe_conn *conn, int err)
 {
     if (err == EAGAIN || err == EWOULDBLOCK || err == EINTR) {
         conn->blocked = true;
