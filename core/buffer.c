@@ -60,10 +60,3 @@ int buffer_reserve(struct buffer *buffer, size_t add)
     compact(buffer);
     return 0;
 }
-
-void buffer_free(struct buffer *buffer)
-{
-    if (!buffer->lent)
-        free(buffer->data);
-    *buffer = (struct buffer){ .data = NULL };
-}

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct buffer {
@@ -41,9 +42,7 @@ static inline int buffer_own(struct buffer *buffer)
         return 0;
     if (buffer->len != 0)
         return buffer_move(buffer);
-    buffer->data = NULL;
-    buffer->cap = 0;
-    buffer->lent = false;
+    *buffer = (struct buffer){ .data = NULL };
     return 0;
 }
 
@@ -63,21 +62,23 @@ static inline int buffer_append(struct buffer *buffer, const void *data, size_t 
     return 0;
 }
 
-void buffer_free(struct buffer *buffer);
+static inline void buffer_free(struct buffer *buffer)
+{
+    if (!buffer->lent)
+        free(buffer->data);
+    *buffer = (struct buffer){ .data = NULL };
+}
 
-/* Takes len bytes, at most buffer->len, from the front; an empty buffer gives its memory back (a lent
- * one is kept for more). */
+/* Takes len bytes, at most buffer->len, from the front. Empty, it gives its memory back; a loan ends. */
 static inline void buffer_consume(struct buffer *buffer, size_t len)
 {
     assert(len <= buffer->len);
-    buffer->start += (uint32_t)len;
-    buffer->len -= (uint32_t)len;
-    if (buffer->len != 0)
-        return;
-    if (buffer->lent)
-        buffer->start = 0;
-    else
+    if (len == buffer->len) {
         buffer_free(buffer);
+    } else {
+        buffer->start += (uint32_t)len;
+        buffer->len -= (uint32_t)len;
+    }
 }
 
 #endif

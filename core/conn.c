@@ -45,9 +45,16 @@ static void end_output(struct enchufe_conn *conn)
     conn_schedule(conn);
 }
 
-static void settle(struct enchufe_conn *conn)
+/* Whether nothing is left to do for a connection but to wait for input, as it did before: of all that
+ * settle_rest() looks at, nothing is there. */
+static bool is_settled(const struct enchufe_conn *conn)
 {
-    conn_flush(conn);
+    return conn->unusual == 0 && conn->out.data == NULL && conn->source.events == EPOLLIN &&
+           !conn->at->service->awaits;
+}
+
+static __attribute__((noinline)) void settle_rest(struct enchufe_conn *conn)
+{
     if (conn->above && conn->out.len <= CONN_LOW_WATER) {
         conn->above = false;
         if (conn->phase == CONN_OPEN)
@@ -69,6 +76,15 @@ static void settle(struct enchufe_conn *conn)
     if (conn->out.len != 0 && !conn->blocked)
         conn_later(conn);
     watch(conn);
+}
+
+static inline void settle(struct enchufe_conn *conn)
+{
+    conn_flush(conn);
+    if (is_settled(conn))
+        conn->busy = false;
+    else
+        settle_rest(conn);
 }
 
 static void run_task(struct loop_task *task)
@@ -95,7 +111,7 @@ static void linger(struct enchufe_conn *conn)
 
 /* An error or a hang-up while nothing is to be read: an error ends the connection; a client that is
  * just gone may have left input that the plugin will ask for later. */
-static void hangup(struct enchufe_conn *conn)
+static __attribute__((noinline)) void hangup(struct enchufe_conn *conn)
 {
     int error = 0;
     socklen_t len = sizeof error;

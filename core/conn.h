@@ -38,25 +38,31 @@ struct enchufe_conn {
     /* What every request touches stands first, in as few cache lines as can be. */
     struct loop_source source;
     struct enchufe_loop *at;
-    uint8_t phase;  /* enum conn_phase */
-    uint8_t reason; /* enum enchufe_reason */
+    union {
+        struct {
+            uint8_t phase; /* enum conn_phase */
+            bool paused;   /* by the plugin */
+            bool above;    /* output passed the high-water mark and is not yet below the low one */
+            bool blocked;  /* the system took no more output: waiting for EPOLLOUT */
+            bool held;     /* input is kept that was not offered, because of paused or above */
+            bool eof;      /* the client ended its side */
+            bool eof_told; /* and the plugin knows */
+            bool hung_up;  /* not watched: the client is gone, with nothing to read for now */
+        };
+        uint64_t unusual; /* all of them at once; 0: open, and nothing else is to be said */
+    };
     bool busy;      /* in a callback or on the way to one: output is flushed right after */
-    bool paused;    /* by the plugin */
-    bool above;     /* output passed the high-water mark and is not yet below the low one */
-    bool blocked;   /* the system took no more output: waiting for EPOLLOUT */
-    bool held; /* input is kept that the plugin has not been offered, because of paused or above */
-    bool eof;  /* the client ended its side */
-    bool eof_told;    /* and the plugin knows */
-    bool hung_up;     /* not watched: the client is gone, and there is nothing to read for now */
-    bool draining;    /* on_drain was called */
-    uint32_t scanned; /* by the framing, of the input that is kept */
+    bool draining;  /* on_drain was called */
+    uint8_t reason; /* enum enchufe_reason */
     /* Since when the client owes input, in LOOP_TICK_MS after opened_at and one more; 0: it owes none, or it
      * is to be looked at anew. */
     uint32_t awaited;
-    struct buffer out, in;
+    struct buffer out;
     uint64_t bytes_in, bytes_out;
     uint64_t write_deadline; /* while blocked or lingering */
     uint64_t active_at;      /* when bytes moved last, by loop_now() */
+    struct buffer in;
+    uint32_t scanned; /* by the framing, of the input that is kept */
 
     struct loop_task task;
     struct timer timer; /* the earliest of the deadlines (conn_due, plugin_deadline), or earlier */
@@ -67,6 +73,10 @@ struct enchufe_conn {
     struct enchufe_conn *next, **link;          /* in at->conns */
     alignas(max_align_t) unsigned char state[]; /* the plugin's conn_size bytes */
 };
+
+_Static_assert(offsetof(struct enchufe_conn, hung_up) - offsetof(struct enchufe_conn, unusual) ==
+                   sizeof(uint64_t) - 1,
+               "unusual is all of what is unusual");
 
 /* conn.c */
 
@@ -81,10 +91,10 @@ void conn_drain(struct enchufe_conn *conn);
 bool conn_event(struct enchufe_conn *conn, uint64_t tag, void *data);
 
 /* Bytes moved: the idle time starts again. Reads no clock where nobody asks for the time. */
-static inline void conn_active(struct enchufe_conn *conn)
+static inline void conn_active(struct enchufe_conn *conn, const struct enchufe_loop *at)
 {
-    if (conn->at->service->timeouts.idle != 0)
-        conn->active_at = loop_now(conn->at->loop);
+    if (at->service->timeouts.idle != 0)
+        conn->active_at = loop_now(at->loop);
 }
 
 /* conn_input.c */
@@ -92,7 +102,7 @@ static inline void conn_active(struct enchufe_conn *conn)
 /* Whether the plugin may be given input now. */
 static inline bool conn_takes_input(const struct enchufe_conn *conn)
 {
-    return conn->phase == CONN_OPEN && !conn->paused && !conn->above;
+    return conn->unusual == 0 || (conn->phase == CONN_OPEN && !conn->paused && !conn->above);
 }
 
 /* One receive, and all the callbacks it is good for. */
@@ -103,8 +113,15 @@ void conn_feed_held(struct enchufe_conn *conn);
 
 /* conn_output.c */
 
+/* Sends of what is queued, which is something, as much as the system takes at once. */
+void conn_send(struct enchufe_conn *conn);
+
 /* One send of what is queued, unless the system took no more last time. */
-void conn_flush(struct enchufe_conn *conn);
+static inline void conn_flush(struct enchufe_conn *conn)
+{
+    if (conn->out.len != 0 && !conn->blocked)
+        conn_send(conn);
+}
 
 /* conn_timeouts.c */
 

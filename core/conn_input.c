@@ -24,7 +24,7 @@ static __attribute__((noinline, cold)) void consumed_too_much(struct enchufe_con
     conn_close(conn, ENCHUFE_CLOSED_PLUGIN_ERROR);
 }
 
-static size_t call_on_data(struct enchufe_conn *conn, const unsigned char *data, size_t len)
+static inline size_t call_on_data(struct enchufe_conn *conn, const unsigned char *data, size_t len)
 {
     struct enchufe_service *service = conn->at->service;
 
@@ -70,7 +70,9 @@ static size_t feed_message(struct enchufe_conn *conn, unsigned char *data, size_
     return frame.size;
 }
 
-static size_t feed_messages(struct enchufe_conn *conn, unsigned char *data, size_t len)
+/* Apart from its caller as well: what a framing tells lies on the stack, and is guarded there. */
+static __attribute__((noinline)) size_t feed_messages(struct enchufe_conn *conn,
+                                                      unsigned char *data, size_t len)
 {
     size_t used = 0, n = 1;
 
@@ -82,7 +84,7 @@ static size_t feed_messages(struct enchufe_conn *conn, unsigned char *data, size
     return used;
 }
 
-static size_t feed_bytes(struct enchufe_conn *conn, const unsigned char *data, size_t len)
+static inline size_t feed_bytes(struct enchufe_conn *conn, const unsigned char *data, size_t len)
 {
     size_t max = conn->at->service->max_input, used = 0, n = 1;
 
@@ -97,7 +99,7 @@ static size_t feed_bytes(struct enchufe_conn *conn, const unsigned char *data, s
 
 /* Gives the plugin what it takes of data; returns how much that was. Output that piles up stops it: what
  * is left is held until the output has drained. */
-static size_t feed(struct enchufe_conn *conn, unsigned char *data, size_t len)
+static inline size_t feed(struct enchufe_conn *conn, unsigned char *data, size_t len)
 {
     return conn->at->service->plugin.v.framing != NULL ? feed_messages(conn, data, len)
                                                        : feed_bytes(conn, data, len);
@@ -111,9 +113,10 @@ static void check_kept(struct enchufe_conn *conn)
         give_up(conn, ENCHUFE_CLOSED_INPUT_FULL);
 }
 
+/* What the plugin did not take, for when more has come. */
 static void keep(struct enchufe_conn *conn, const unsigned char *data, size_t len)
 {
-    if (len != 0 && conn->phase == CONN_OPEN && buffer_append(&conn->in, data, len) != 0)
+    if (conn->phase == CONN_OPEN && buffer_append(&conn->in, data, len) != 0)
         conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
 }
 
@@ -150,22 +153,33 @@ void conn_feed_held(struct enchufe_conn *conn)
     check_kept(conn);
 }
 
+/* More came behind what the plugin has not taken. */
+static void received_more(struct enchufe_conn *conn, const unsigned char *data, size_t len)
+{
+    keep(conn, data, len);
+    if (conn->phase == CONN_OPEN)
+        feed_kept(conn);
+    check_kept(conn);
+}
+
 static void received(struct enchufe_conn *conn, unsigned char *data, size_t len)
 {
+    struct enchufe_loop *at = conn->at;
+
     conn->bytes_in += len;
-    stats_add(&conn->at->stats->bytes_in, len);
-    conn_active(conn);
+    stats_add(&at->stats->bytes_in, len);
+    conn_active(conn, at);
     if (conn->in.len != 0) {
-        keep(conn, data, len);
-        if (conn->phase == CONN_OPEN)
-            feed_kept(conn);
-    } else {
-        /* Not the wait for the first byte any more. */
-        conn->awaited = 0;
-        size_t used = feed(conn, data, len);
-        keep(conn, data + used, len - used);
+        received_more(conn, data, len);
+        return;
     }
-    check_kept(conn);
+    /* Not the wait for the first byte any more. */
+    conn->awaited = 0;
+    size_t used = feed(conn, data, len);
+    if (used != len) {
+        keep(conn, data + used, len - used);
+        check_kept(conn);
+    }
 }
 
 static void received_eof(struct enchufe_conn *conn)

@@ -10,55 +10,62 @@ static ssize_t transport_send(struct enchufe_conn *conn, const void *data, size_
     return system_send(conn->source.fd, data, len);
 }
 
-static bool is_input(const struct loop *loop, const unsigned char *data)
+static bool is_input(const struct loop *loop, const void *data)
 {
-    return data >= loop->input && data < loop->input + LOOP_INPUT_SIZE;
+    return (uintptr_t)data - (uintptr_t)loop->input < LOOP_INPUT_SIZE;
 }
 
 /* What a plugin sends back of what it was just given leaves from there, without a copy: the input memory
  * stays as it is until the flush, which comes first when the callbacks have returned. */
-static bool lend_input(struct enchufe_conn *conn, const void *data, size_t len)
+static inline bool lend_input(struct enchufe_conn *conn, const void *data, size_t len)
 {
     struct buffer *out = &conn->out;
 
     if (!is_input(conn->at->loop, data))
         return false;
-    if (out->data == NULL)
-        buffer_lend(out, (void *)data, 0);
-    else if (!out->lent || buffer_head(out) + out->len != data ||
-             !is_input(conn->at->loop, out->data))
+    if (out->data == NULL) {
+        buffer_lend(out, (void *)data, len);
+        out->len = (uint32_t)len;
+        return true;
+    }
+    if (!out->lent || buffer_head(out) + out->len != data || !is_input(conn->at->loop, out->data))
         return false;
     out->len += (uint32_t)len;
     out->cap = out->start + out->len;
     return true;
 }
 
-/* The loop's output memory takes what does not leave from the input. */
-static int lend_output(struct enchufe_conn *conn)
+/* The loop's output memory takes what does not leave from the input, and what waits there already. */
+static __attribute__((noinline)) int leave_input(struct enchufe_conn *conn)
 {
     struct buffer before = conn->out;
 
     conn->out = (struct buffer){ .data = NULL };
     buffer_lend(&conn->out, conn->at->loop->output, LOOP_OUTPUT_SIZE);
-    return before.len != 0 ? buffer_append(&conn->out, buffer_head(&before), before.len) : 0;
+    return buffer_append(&conn->out, buffer_head(&before), before.len);
 }
 
 /* In its own callback a connection writes into lent memory, which is flushed right after; only what is left
  * then gets memory of its own. */
-static int append(struct enchufe_conn *conn, const void *data, size_t len)
+static int append_copy(struct enchufe_conn *conn, const void *data, size_t len)
 {
+    struct buffer *out = &conn->out;
     int err = 0;
 
-    if (conn->busy && lend_input(conn, data, len))
-        return 0;
-    if ((conn->busy && conn->out.data == NULL) ||
-        (conn->out.lent && is_input(conn->at->loop, conn->out.data)))
-        err = lend_output(conn);
+    if (out->data == NULL && conn->busy)
+        buffer_lend(out, conn->at->loop->output, LOOP_OUTPUT_SIZE);
+    else if (out->lent && is_input(conn->at->loop, out->data))
+        err = leave_input(conn);
     if (err == 0)
-        err = buffer_append(&conn->out, data, len);
+        err = buffer_append(out, data, len);
     if (err != 0)
         conn_close(conn, ENCHUFE_CLOSED_NO_MEMORY);
     return err;
+}
+
+static inline int append(struct enchufe_conn *conn, const void *data, size_t len)
+{
+    return conn->busy && lend_input(conn, data, len) ? 0 : append_copy(conn, data, len);
 }
 
 /* Whether so many bytes more may be queued: 0 or a negative errno. */
@@ -66,7 +73,7 @@ static int admit(struct enchufe_conn *conn, size_t len)
 {
     if (conn->phase != CONN_OPEN)
         return -ENOTCONN;
-    if (len <= conn->at->service->config->limits.max_output - conn->out.len)
+    if (len <= conn->at->service->max_output - conn->out.len)
         return 0;
     conn_close(conn, ENCHUFE_CLOSED_SLOW_READER);
     return -ENOBUFS;
@@ -130,22 +137,22 @@ static void send_failed(struct enchufe_conn *conn, int err)
     }
 }
 
-void conn_flush(struct enchufe_conn *conn)
+void conn_send(struct enchufe_conn *conn)
 {
-    if (conn->out.len == 0 || conn->blocked)
-        return;
+    struct enchufe_loop *at = conn->at;
     ssize_t n = transport_send(conn, buffer_head(&conn->out), conn->out.len);
     if (n < 0) {
         send_failed(conn, errno);
         return;
     }
     conn->bytes_out += (uint64_t)n;
-    stats_add(&conn->at->stats->bytes_out, (uint64_t)n);
-    conn_active(conn);
+    stats_add(&at->stats->bytes_out, (uint64_t)n);
+    conn_active(conn, at);
     buffer_consume(&conn->out, (size_t)n);
-    conn->blocked = conn->out.len != 0;
-    if (conn->blocked)
+    if (conn->out.len != 0) {
+        conn->blocked = true;
         expect_progress(conn);
-    else
+    } else {
         conn->write_deadline = TIMER_NEVER;
+    }
 }

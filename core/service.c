@@ -26,6 +26,7 @@ static void set_max_input(struct enchufe_service *service)
     size_t said = service->config->limits.max_input;
 
     service->timeouts = timeouts_resolve(&service->config->limits.timeouts, &service->plugin.v);
+    service->max_output = service->config->limits.max_output;
     service->awaits = service->timeouts.first_byte != 0 || service->timeouts.message != 0;
     service->max_input = said != 0 ? said : MAX_INPUT_DEFAULT;
     if (framing == NULL)

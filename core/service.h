@@ -40,6 +40,7 @@ struct enchufe_service {
     struct timeouts timeouts;        /* of the section, the plugin or the server */
     bool awaits;                     /* one of first_byte and message is set */
     size_t max_input;                /* bytes of input kept */
+    size_t max_output;               /* bytes of output queued */
     size_t max_message;              /* of the framing */
     int64_t server_max_connections;  /* of the whole server; 0: no limit */
     uint32_t max_reply_ratio;        /* ENCHUFE_RATIO_UNLIMITED: no limit */

@@ -77,12 +77,12 @@ void trace_thread(struct trace_slot *slot);
 /* Nobody else writes to the slot, so a load and a store will do. */
 static inline void trace_enter(uint32_t service, enum callback callback)
 {
-    uint64_t before = atomic_load_explicit(&trace_here->now, memory_order_relaxed);
-    uint64_t count = (before >> TRACE_COUNT_SHIFT) + 1;
+    struct trace_slot *slot = trace_here;
+    uint64_t before = atomic_load_explicit(&slot->now, memory_order_relaxed);
+    uint64_t what = (uint64_t)(service + 1) << 8 | (uint64_t)callback;
 
-    atomic_store_explicit(&trace_here->now,
-                          count << TRACE_COUNT_SHIFT | (service + 1) << 8 | (uint64_t)callback,
-                          memory_order_relaxed);
+    /* One more in the high half, whatever stands in the low one. */
+    atomic_store_explicit(&slot->now, (before | UINT32_MAX) + 1 + what, memory_order_relaxed);
 }
 
 /* The same service, in what comes next. */

@@ -89,7 +89,7 @@ static enum event hola_byte(struct client *client, unsigned char byte)
 struct output {
     enchufe_conn *conn;
     size_t len;
-    uint64_t counts[2]; /* of answers (enum word) */
+    uint64_t holas; /* answered */
     bool logged;
     char bytes[1024];
 };
@@ -100,7 +100,7 @@ static void hola_flush(struct output *output)
     output->len = 0;
 }
 
-static void hola_write(struct output *output, const struct text *text)
+static inline void hola_write(struct output *output, const struct text *text)
 {
     if (output->len + sizeof text->bytes > sizeof output->bytes)
         hola_flush(output);
@@ -111,7 +111,6 @@ static void hola_write(struct output *output, const struct text *text)
 static void hola_answer(struct output *output, enum word word)
 {
     hola_write(output, &answers[word]);
-    output->counts[word]++;
     if (output->logged)
         enchufe_conn_log(output->conn, ENCHUFE_LOG_INFO, "asked %s, answered %s", words[word],
                          answers[word].bytes);
@@ -157,6 +156,7 @@ static bool hola_read(struct client *client, struct output *output, const char *
             break;
         case EVENT_HOLA:
             hola_answer(output, WORD_HOLA);
+            output->holas++;
             break;
         case EVENT_LINE_ENDED:
             hola_write(output, &endings[client->ending]);
@@ -176,14 +176,16 @@ static size_t hola_on_data(enchufe_conn *conn, const void *data, size_t len)
 
     output.conn = conn;
     output.len = 0;
-    output.counts[WORD_HOLA] = output.counts[WORD_ADIOS] = 0;
+    output.holas = 0;
     output.logged = enchufe_log_enabled(ENCHUFE_LOG_INFO);
     bool goodbye = hola_read(enchufe_conn_state(conn), &output, data, len);
     hola_flush(&output);
-    enchufe_count(enchufe_conn_loop(conn), WORD_HOLA, output.counts[WORD_HOLA]);
-    enchufe_count(enchufe_conn_loop(conn), WORD_ADIOS, output.counts[WORD_ADIOS]);
-    if (goodbye)
+    if (output.holas != 0)
+        enchufe_count(enchufe_conn_loop(conn), WORD_HOLA, output.holas);
+    if (goodbye) {
+        enchufe_count(enchufe_conn_loop(conn), WORD_ADIOS, 1);
         enchufe_close(conn);
+    }
     return len;
 }
 

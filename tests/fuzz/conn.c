@@ -283,6 +283,7 @@ static void make_service(struct input *in)
                                   .counters = world.service.counters,
                                   .timeouts = { .idle = how & 1 ? 3000 : 0,
                                                 .write = how & 2 ? 5000 : 0 },
+                                  .max_output = world.config.limits.max_output,
                                   .max_input = inputs[how >> 4 & 1 ? how >> 5 & 2 : 0] };
     *v = (enchufe_plugin){ .name = "fuzz",
                            .conn_size = how & 0x80 ? 40 : 0,

@@ -143,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     world.service.timeouts =
         (struct timeouts){ .idle = how & 1 ? 3000 : 0, .write = how & 2 ? 5000 : 0 };
     world.config.limits.max_output = outputs[how >> 2 & 3];
+    world.service.max_output = world.config.limits.max_output;
     fake.now = 1000000;
     fake.faults = input_part(&in, input_byte(&in));
     world.ops = in;

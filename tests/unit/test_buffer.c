@@ -81,7 +81,7 @@ static void what_was_consumed_makes_room_before_memory_grows(void **state)
     buffer_free(&buffer);
 }
 
-static void a_lent_memory_is_used_and_kept(void **state)
+static void a_lent_memory_is_used_until_it_is_empty(void **state)
 {
     struct buffer buffer = { .data = NULL };
     char loan[16];
@@ -89,19 +89,15 @@ static void a_lent_memory_is_used_and_kept(void **state)
     (void)state;
     buffer_lend(&buffer, loan, sizeof loan);
     assert_int_equal(buffer_append(&buffer, "x", 1), 0);
-    buffer_consume(&buffer, 1);
-    assert_int_equal(buffer_append(&buffer, "0123456789abcdef", 16), 0);
+    assert_int_equal(buffer_append(&buffer, "0123456789abcde", 15), 0);
     assert_ptr_equal(buffer.data, loan);
-    buffer_consume(&buffer, 16);
-    for (int i = 0; i < 10; i++) {
-        assert_int_equal(buffer_append(&buffer, "0123456789", 10), 0);
-        assert_ptr_equal(buffer.data, loan);
-        buffer_consume(&buffer, 10);
-    }
+    buffer_consume(&buffer, 15);
+    assert_ptr_equal(buffer.data, loan);
     assert_true(buffer.lent);
-    buffer_free(&buffer);
+    buffer_consume(&buffer, 1);
     assert_null(buffer.data);
     assert_false(buffer.lent);
+    buffer_free(&buffer);
 }
 
 static void what_a_loan_cannot_hold_moves_to_own_memory(void **state)
@@ -208,7 +204,7 @@ int main(void)
         cmocka_unit_test(an_empty_buffer_owns_no_memory),
         cmocka_unit_test(memory_grows_by_doubling),
         cmocka_unit_test(what_was_consumed_makes_room_before_memory_grows),
-        cmocka_unit_test(a_lent_memory_is_used_and_kept),
+        cmocka_unit_test(a_lent_memory_is_used_until_it_is_empty),
         cmocka_unit_test(what_a_loan_cannot_hold_moves_to_own_memory),
         cmocka_unit_test(ending_a_loan_keeps_what_is_queued),
         cmocka_unit_test(ending_an_empty_loan_leaves_nothing),
