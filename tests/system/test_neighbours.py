@@ -1,7 +1,9 @@
 """A quiet service beside a flooded one on the same loop: how much of the flood it waits for is counted, not timed."""
 
 import contextlib
+import ctypes
 import os
+import platform
 import struct
 import time
 
@@ -16,6 +18,8 @@ from server import Server, own_descriptors, service
 MOST = 32
 
 CONNECTIONS = 100
+
+SYS_SCHED_GETATTR = 315
 
 # Its workers may be looked into.
 OPEN = "[server]\nthreads = 1\ncore_dumps = yes\ncontrol = {dir}/control.sock\n"
@@ -180,3 +184,22 @@ def test_a_reload_in_the_middle_of_a_flood_loses_nothing():
         server.write(config, **QUIET)
         with Load(server.port("flood"), hold=100, streams=16), Load(server.port("quiet"), hold=5):
             server.reload()
+
+
+def slice_of(pid):
+    """How long the scheduler lets a process run at a time, in nanoseconds; 0 where it does not tell."""
+    attributes = struct.Struct("=IIQiIQQQII")
+    buffer = ctypes.create_string_buffer(attributes.size)
+    if ctypes.CDLL(None).syscall(SYS_SCHED_GETATTR, pid, buffer, attributes.size, 0) != 0:
+        return 0
+    return attributes.unpack(buffer.raw)[5]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of the system call")
+@pytest.mark.skipif(slice_of(0) == 0, reason="this kernel has no slices of a process's own")
+def test_isolated_services_run_in_the_shortest_slices_and_others_as_the_system_likes():
+    with Server(service("apart", "echo", isolate="yes") + service("echo")) as server:
+        slices = [{slice_of(int(thread)) for thread in os.listdir(f"/proc/{pid}/task")}
+                  for pid in server.workers()]
+        assert sorted(map(sorted, slices)) == sorted([[100_000], [slice_of(0)]])
+        assert slice_of(server.pid) == slice_of(0)
