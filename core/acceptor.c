@@ -15,6 +15,9 @@
 /* So many at once, then the other sources of the loop have their turn. */
 #define BATCH 64
 
+/* And of a service that crowds the loop, whose own turn is told by the number of its events. */
+#define CROWDING_BATCH 4
+
 /* As many as the longest backlog holds: a leaving worker serves its queue, and no flood behind it. */
 #define DRAIN_BATCHES (65536 / BATCH)
 
@@ -174,12 +177,12 @@ static void ready(struct loop_source *source, uint32_t events)
 {
     struct acceptor *acceptor = CONTAINER_OF(source, struct acceptor, source);
     unsigned turn = acceptor->at->loop->turns;
+    int most = acceptor->at->share.crowds ? CROWDING_BATCH : BATCH;
 
     (void)events;
-    if (turn != acceptor->turn + 1)
-        acceptor->batch = 1;
-    else if (acceptor->batch < BATCH)
-        acceptor->batch *= 2;
+    acceptor->batch = turn == acceptor->turn + 1 ? acceptor->batch * 2 : 1;
+    if (acceptor->batch > most)
+        acceptor->batch = most;
     acceptor->turn = turn;
     int err = accept_batch(acceptor, acceptor->batch);
     if (err == EAGAIN)
@@ -191,7 +194,7 @@ static void ready(struct loop_source *source, uint32_t events)
 int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, const struct listening *on)
 {
     *acceptor = (struct acceptor){
-        .source = { .fd = on->fd, .ready = ready },
+        .source = { .fd = on->fd, .ready = ready, .set = &at->share.common },
         .at = at,
         .pause = { .fire = resume },
         .events = EPOLLIN | (on->shared ? (uint32_t)EPOLLEXCLUSIVE : 0),

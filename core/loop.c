@@ -6,6 +6,7 @@
  *   4. set the timer descriptor, where the earliest deadline has moved forward */
 #include "loop.h"
 #include "container.h"
+#include "share.h"
 #include "system_call.h"
 #include <errno.h>
 #include <pthread.h>
@@ -20,7 +21,6 @@
 
 struct loop_inner {
     struct loop *loop;
-    int epoll;
     struct loop_source clock; /* a timerfd */
     uint64_t armed;           /* the deadline it is set to; TIMER_NEVER: none */
     uint64_t tick_end;
@@ -141,7 +141,10 @@ int loop_watch_other(struct loop *loop, struct loop_source *source, uint32_t eve
     int operation = events == 0           ? EPOLL_CTL_DEL
                     : source->events == 0 ? EPOLL_CTL_ADD
                                           : EPOLL_CTL_MOD;
-    if (epoll_ctl(loop->inner->epoll, operation, source->fd, &event) < 0)
+    if (operation == EPOLL_CTL_ADD && source->set != NULL)
+        source->set = share_set(source->set->share);
+    if (epoll_ctl(source->set != NULL ? source->set->epoll : loop->epoll, operation, source->fd,
+                  &event) < 0)
         return -errno;
     source->events = events;
     return 0;
@@ -190,7 +193,7 @@ static int turn(struct loop *loop)
 {
     struct loop_inner *in = loop->inner;
     const struct epoll_event *events = in->events;
-    int n = system_epoll_wait(in->epoll, in->events, BATCH, in->tasks != NULL ? 0 : -1);
+    int n = system_epoll_wait(loop->epoll, in->events, BATCH, in->tasks != NULL ? 0 : -1);
 
     if (n < 0 && errno != EINTR)
         return -errno;
@@ -198,6 +201,8 @@ static int turn(struct loop *loop)
         atomic_load_explicit(&loop->watcher->resting, memory_order_relaxed))
         wake_watcher(loop->watcher);
     loop->turns++;
+    if (n >= SHARE_MANY && loop->shares > 1)
+        n = share_sort(loop, in->events, n);
     for (int i = 0; i < n; i++) {
         struct loop_source *source = events[i].data.ptr;
         /* A source of this batch may have been unwatched by one before it. */
@@ -246,8 +251,8 @@ void loop_drop(struct loop *loop)
         close(in->clock.fd);
     if (in->bell.fd >= 0)
         close(in->bell.fd);
-    if (in->epoll >= 0)
-        close(in->epoll);
+    if (loop->epoll >= 0)
+        close(loop->epoll);
     pthread_mutex_destroy(&in->lock);
     timers_free(&loop->timers);
     free(loop->input);
@@ -276,13 +281,13 @@ struct loop *loop_create(void)
     pthread_mutex_init(&in->lock, NULL);
     loop->input = malloc(LOOP_INPUT_SIZE + 1);
     loop->output = malloc(LOOP_OUTPUT_SIZE);
-    in->epoll = epoll_create1(EPOLL_CLOEXEC);
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     in->clock =
         (struct loop_source){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
                               .ready = clock_ready };
     in->bell =
         (struct loop_source){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), .ready = bell_ready };
-    if (loop->input == NULL || loop->output == NULL || in->epoll < 0 || in->clock.fd < 0 ||
+    if (loop->input == NULL || loop->output == NULL || loop->epoll < 0 || in->clock.fd < 0 ||
         in->bell.fd < 0 || loop_watch(loop, &in->clock, EPOLLIN) < 0 ||
         loop_watch(loop, &in->bell, EPOLLIN) < 0) {
         int err = errno;

@@ -19,11 +19,18 @@
 #define LOOP_INPUT_SIZE 65536
 #define LOOP_OUTPUT_SIZE 65536
 
+/* An epoll set that a service's descriptors may be in: see share.h. */
+struct loop_set {
+    int epoll;
+    struct share *share;
+};
+
 /* A watched descriptor; part of the struct it belongs to. */
 struct loop_source {
     int fd;
     uint32_t events; /* what is watched; 0: not registered */
     void (*ready)(struct loop_source *source, uint32_t events);
+    struct loop_set *set; /* where it is watched; NULL: in the loop's own, and of no service */
 };
 
 /* Something to be done once at the end of the turn; part of the struct it belongs to, zeroed. */
@@ -50,7 +57,9 @@ struct loop {
     uint64_t now; /* of loop_now() */
     bool ticking; /* now is at most LOOP_TICK_MS old */
     bool stopping;
-    unsigned turns; /* counts, and may wrap */
+    unsigned turns;  /* counts, and may wrap */
+    unsigned shares; /* how many services have one */
+    int epoll;
     /* Memory for whoever is in a callback: what was received (with room for a NUL behind it), and
      * output on its way. */
     unsigned char *input;

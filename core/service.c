@@ -216,6 +216,7 @@ int service_loop_start(struct enchufe_service *service, struct enchufe_loop *at,
     at->state = zeroed(service->plugin.v.loop_size);
     if (at->state == NULL)
         return -ENOMEM;
+    share_init(&at->share, loop);
     if (service->plugin.v.loop_start == NULL)
         return 0;
     trace_enter(service->index, CALLBACK_loop_start);
@@ -224,6 +225,7 @@ int service_loop_start(struct enchufe_service *service, struct enchufe_loop *at,
     if (err != 0) {
         free(at->state);
         at->state = NULL;
+        share_end(&at->share);
     }
     return err > 0 ? -EINVAL : err;
 }
@@ -234,4 +236,5 @@ void service_loop_stop(struct enchufe_loop *at)
     service_call(at->service, loop_stop, at->service, at);
     free(at->state);
     at->state = NULL;
+    share_end(&at->share);
 }

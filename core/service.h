@@ -8,6 +8,7 @@
 #include "loop.h"
 #include "plugin.h"
 #include "refusals.h"
+#include "share.h"
 #include "stats.h"
 #include "timeouts.h"
 #include "trace.h"
@@ -17,6 +18,7 @@ struct enchufe_loop {
     struct loop *loop;
     struct enchufe_service *service;
     struct stats *stats;
+    struct share share;
     void *state;                              /* the plugin's loop_size bytes */
     struct enchufe_conn *conns;               /* every connection, newest first */
     size_t conn_count;                        /* of this service and loop */

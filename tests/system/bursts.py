@@ -74,7 +74,12 @@ class Stopped:
 
     def __enter__(self):
         os.kill(self.pid, signal.SIGSTOP)
-        wait_until(lambda: process_state(self.pid)[0] == "T", "the process is stopped")
+        # A thread that is not stopped yet may still take what comes first.
+        wait_until(lambda: set(self._states()) == {"T"}, "the process is stopped")
+
+    def _states(self):
+        return [process_state(f"{self.pid}/task/{thread}")[0]
+                for thread in os.listdir(f"/proc/{self.pid}/task")]
 
     def __exit__(self, *_):
         os.kill(self.pid, signal.SIGCONT)

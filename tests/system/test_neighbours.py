@@ -1,0 +1,214 @@
+"""A quiet service beside a flooded one on the same loop: how much of the flood it waits for is counted, not timed."""
+
+import contextlib
+import ctypes
+import os
+import platform
+import struct
+import time
+
+import pytest
+
+from bursts import Stopped
+from controlled import QUIET, Controlled
+from load import Load
+from server import Server, own_descriptors, service
+
+# What core/share.h says: events that a flooded service has in a turn at most.
+MOST = 32
+
+CONNECTIONS = 100
+
+SYS_SCHED_GETATTR = 315
+
+# Its workers may be looked into.
+OPEN = "[server]\nthreads = 1\ncore_dumps = yes\ncontrol = {dir}/control.sock\n"
+
+
+def stamp(client):
+    """When the server handled the request of which the answer comes next."""
+    return struct.unpack("=Q", client.receive(8))[0]
+
+
+def ask_all(server, clients, quiet):
+    """All of the flood is there before the quiet request, and the server sees both at once."""
+    with Stopped(server.worker()):
+        for client in clients:
+            client.send(b"x")
+        quiet.send(b"x")
+
+
+def connected(server, stack, name, count):
+    return [stack.enter_context(server.connect(name)) for _ in range(count)]
+
+
+@contextlib.contextmanager
+def crowded(takes="0ms", **keys):
+    """A server whose service `flood` has shown that it crowds the loop of `quiet`."""
+    own_descriptors(4 * CONNECTIONS)
+    config = OPEN + service("flood", "stamp", takes=takes, **keys) + service("quiet", "stamp")
+    with Server(config) as server, contextlib.ExitStack() as stack:
+        clients = connected(server, stack, "flood", CONNECTIONS)
+        quiet = connected(server, stack, "quiet", 1)[0]
+        ask_all(server, clients, quiet)
+        yield server, clients, quiet
+
+
+def sets_of(pid):
+    """The descriptors in each epoll set of a process, fewest first."""
+    sets = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[eventpoll]":
+                with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as info:
+                    sets.append(sum(line.startswith("tfd:") for line in info))
+    return sorted(sets)
+
+
+def test_a_quiet_service_is_answered_before_a_flood_that_came_earlier():
+    with crowded() as (_, clients, quiet):
+        flood = [stamp(client) for client in clients]
+        at = stamp(quiet)
+        assert sum(each < at for each in flood) <= MOST
+
+
+def test_while_a_flood_is_served_a_quiet_service_waits_for_a_bounded_part_of_it():
+    """Each of the flood takes a millisecond, so that it is far from its end when the quiet one asks again."""
+    with crowded(takes="1ms") as (_, clients, quiet):
+        flood, waits = [stamp(clients[0])], []
+        for number in range(10):
+            began = time.monotonic_ns()
+            quiet.send(b"x")
+            if number == 0:
+                stamp(quiet)  # of the request that came with the flood
+            waits.append((began, stamp(quiet)))
+        flood += [stamp(client) for client in clients[1:]]
+    for began, at in waits:
+        assert sum(began < each < at for each in flood) <= MOST
+
+
+def test_every_connection_of_a_flood_has_its_turn_and_every_answer():
+    """Requests wait for each other in every connection, and none is forgotten behind the others."""
+    with crowded() as (server, clients, quiet):
+        for _ in range(20):
+            ask_all(server, clients, quiet)
+        for client in [*clients, quiet]:
+            assert len(client.receive(21 * 8)) == 21 * 8
+
+
+def test_after_a_flood_its_connections_are_with_the_others_again():
+    with crowded() as (server, clients, quiet):
+        for client in [*clients, quiet]:
+            stamp(client)
+        pid = server.worker()
+        assert max(sets_of(pid)) >= CONNECTIONS
+        for client in clients * 3:
+            client.send(b"x")
+            stamp(client)
+        # The set stays for the next time. The listening socket is in it until somebody connects.
+        assert sets_of(pid)[0] <= 1
+        ask_all(server, clients, quiet)
+        for client in [*clients, quiet]:
+            stamp(client)
+        assert sets_of(pid)[0] > 1
+
+
+def test_one_service_alone_has_one_set_however_much_comes():
+    with Server(OPEN + service("stamp")) as server, contextlib.ExitStack() as stack:
+        clients = connected(server, stack, "stamp", CONNECTIONS)
+        before = len(sets_of(server.worker()))
+        ask_all(server, clients[1:], clients[0])
+        for client in clients:
+            stamp(client)
+        assert len(sets_of(server.worker())) == before
+
+
+@pytest.mark.parametrize("end", ["close", "reset", "half-close"])
+def test_connections_may_end_in_the_middle_of_a_flood(end):
+    """Some of the events that were fetched together are of connections that are gone by then."""
+    with crowded() as (server, clients, quiet):
+        with Stopped(server.worker()):
+            for client in clients:
+                client.send(b"x" * 50)
+            for client in clients[::2]:
+                if end == "reset":
+                    client.reset()
+                elif end == "close":
+                    client.socket.close()
+                else:
+                    client.end()
+            quiet.send(b"x")
+        assert len(quiet.receive(16)) == 16
+        for client in clients[1::2]:
+            assert len(client.receive(51 * 8)) == 51 * 8
+        if end == "half-close":
+            for client in clients[::2]:
+                assert len(client.receive_all()) == 51 * 8
+        server.wait_for_lines("closed", count=CONNECTIONS // 2, service="flood")
+
+
+def test_connections_that_come_to_a_flooded_service_are_accepted_and_served():
+    with crowded() as (server, clients, quiet), contextlib.ExitStack() as stack:
+        for _ in range(3):
+            more = connected(server, stack, "flood", 40)
+            ask_all(server, clients + more, quiet)
+            assert all(stamp(client) for client in [*clients, *more, quiet])
+            clients = clients + more
+            assert stamp(clients[0])
+            clients[0].send(b"x")
+
+
+def test_datagrams_and_streams_of_a_flooded_service_are_both_answered():
+    listen = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
+    config = OPEN + service("echo", listen=listen) + service("quiet", "echo")
+    with Server(config) as server, contextlib.ExitStack() as stack:
+        clients = connected(server, stack, "echo", CONNECTIONS)
+        quiet = connected(server, stack, "quiet", 1)[0]
+        datagrams = stack.enter_context(server.datagram_socket("echo"))
+        for number in range(5):
+            with Stopped(server.worker()):
+                for client in clients:
+                    client.send(b"stream")
+                for n in range(20):
+                    datagrams.send(b"%d %d" % (number, n))
+                quiet.send(b"quiet")
+            assert quiet.receive(5) == b"quiet"
+            assert [datagrams.recv(100) for _ in range(20)] == [b"%d %d" % (number, n)
+                                                                for n in range(20)]
+            assert all(client.receive(6) == b"stream" for client in clients)
+
+
+def test_a_reload_in_the_middle_of_a_flood_loses_nothing():
+    config = "".join(service(name, "echo") for name in ("flood", "quiet"))
+    with Controlled(config, server={"threads": 1}) as server:
+        server.write(config, **QUIET)
+        with Load(server.port("flood"), hold=100, streams=16), Load(server.port("quiet"), hold=5):
+            server.reload()
+
+
+def slice_of(pid):
+    """How long the scheduler lets a process run at a time, in nanoseconds; 0 where it does not tell."""
+    attributes = struct.Struct("=IIQiIQQQII")
+    buffer = ctypes.create_string_buffer(attributes.size)
+    if ctypes.CDLL(None).syscall(SYS_SCHED_GETATTR, pid, buffer, attributes.size, 0) != 0:
+        return 0
+    return attributes.unpack(buffer.raw)[5]
+
+
+def loops_of(pid):
+    """The threads of a worker that have its loops."""
+    found = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as name:
+            if name.read().startswith("loop-"):
+                found.append(int(thread))
+    return found
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of the system call")
+@pytest.mark.skipif(slice_of(0) == 0, reason="this kernel has no slices of a process's own")
+def test_isolated_services_run_in_the_shortest_slices_and_others_as_the_system_likes():
+    with Server(service("apart", "echo", isolate="yes") + service("echo")) as server:
+        slices = [{slice_of(loop) for loop in loops_of(pid)} for pid in server.workers()]
+        assert sorted(map(sorted, slices)) == sorted([[100_000], [slice_of(0)]])
+        assert slice_of(server.pid) == slice_of(0)
