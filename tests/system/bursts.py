@@ -75,7 +75,12 @@ class Stopped:
     def __enter__(self):
         os.kill(self.pid, signal.SIGSTOP)
         # A thread that is not stopped yet may still take what comes first.
-        wait_until(lambda: set(self._states()) == {"T"}, "the process is stopped")
+        try:
+            wait_until(lambda: set(self._states()) == {"T"}, "all threads are stopped")
+        except BaseException:
+            print(f"---- states of {self.pid}: {self._states()}")
+            self.__exit__()
+            raise
 
     def _states(self):
         return [process_state(f"{self.pid}/task/{thread}")[0]
