@@ -379,12 +379,26 @@ int log_sink_open(const char *target)
     return 0;
 }
 
-void log_sink_take(int fd)
+void log_sink_number(void)
+{
+    int fd = sink.fd <= STDERR_FILENO ? fcntl(sink.fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : -1;
+
+    if (fd >= 0)
+        sink.fd = fd;
+}
+
+void log_sink_follow(int fd)
 {
     if (sink.fd > STDERR_FILENO)
         dup3(fd, sink.fd, O_CLOEXEC);
-    else
+}
+
+void log_sink_take(int fd)
+{
+    if (sink.fd <= STDERR_FILENO)
         sink.fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    else
+        log_sink_follow(fd);
     sink.kind = isatty(fd) ? KIND_TERMINAL : KIND_FILE;
     note_inode(fd);
 }

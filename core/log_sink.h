@@ -29,6 +29,13 @@ int log_sink_open_file(const char *path);
  * in the old file or in the new one. */
 void log_sink_take(int fd);
 
+/* Gives the log a descriptor of its own, whose number stays: for a process in which threads have tables of descriptors
+ * of their own, before the second one. Where there is none left, the log stays on standard error. */
+void log_sink_number(void);
+
+/* log_sink_take() in a second table, where another thread does that in the first. */
+void log_sink_follow(int fd);
+
 /* The descriptor in use, for a process forked from the master to keep. */
 int log_sink_fd(void);
 

@@ -135,6 +135,11 @@ int loop_post(struct loop *loop, struct loop_message *message)
     return closed ? -ESHUTDOWN : 0;
 }
 
+int loop_bell(const struct loop *loop)
+{
+    return loop->inner->bell.fd;
+}
+
 int loop_watch_other(struct loop *loop, struct loop_source *source, uint32_t events)
 {
     struct epoll_event event = { .events = events, .data.ptr = source };

@@ -100,6 +100,9 @@ int loop_timer(struct loop *loop, struct timer *timer, uint64_t deadline);
  * is then the caller's still. */
 int loop_post(struct loop *loop, struct loop_message *message);
 
+/* The descriptor that loop_post() writes to, for a thread with a table of descriptors of its own to keep. */
+int loop_bell(const struct loop *loop);
+
 /* The monotonic clock in milliseconds. Any thread. */
 uint64_t clock_ms(void);
 

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
+/* Where the system has no limit: what it usually is. */
+#define STACK (8u << 20)
+
 /* Where a service shares its worker, the largest limit counts: the process cannot tell them apart. */
 static uint64_t largest(const struct rlimits_setup *setup, size_t offset)
 {
@@ -58,12 +61,28 @@ static int limit_tasks(const struct rlimits_setup *setup)
     return processes != 0 ? tasks_limit(processes + 2 * setup->tasks) : 0;
 }
 
+/* That of the main thread, which runs the first loop, grows as it is used: without a limit, a recursion that does not
+ * end takes all memory. Other threads' have a size. */
+static int limit_stack(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_STACK, &limit) != 0)
+        return -errno;
+    if (limit.rlim_cur != RLIM_INFINITY)
+        return 0;
+    limit.rlim_cur = STACK;
+    return setrlimit(RLIMIT_STACK, &limit) != 0 ? -errno : 0;
+}
+
 int rlimits_enter(const struct rlimits_setup *setup)
 {
     uint64_t files = largest(setup, offsetof(struct service_limits, max_files));
     uint64_t memory = largest(setup, offsetof(struct service_limits, max_memory));
     int err = setup->config->server.core_dumps ? 0 : lower(RLIMIT_CORE, 0);
 
+    if (err == 0)
+        err = limit_stack();
     if (err == 0)
         err = limit_tasks(setup);
     if (err == 0 && files != 0)

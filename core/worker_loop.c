@@ -1,12 +1,16 @@
 /* The thread of one loop, and the orders that it takes. */
 #include "worker_loop.h"
+#include "channel.h"
 #include "conn.h"
 #include "container.h"
 #include "log.h"
+#include "log_sink.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 /* How long a handshake that had begun may take to end. On a machine that is overloaded it took more than 20. */
@@ -206,8 +210,28 @@ static void log_due(struct log_batch *batch)
         log_batch_flush();
 }
 
+/* For all loops of the worker, which share their descriptors. */
+static void take_log(struct loop_source *source, uint32_t events)
+{
+    struct worker_loop *wl = CONTAINER_OF(source, struct worker_loop, log_order);
+    struct channel_packet packet;
+
+    (void)events;
+    if (wl->spare >= 0)
+        close(wl->spare);
+    if (channel_receive(source->fd, &packet) > 0 && packet.fd >= 0) {
+        log_sink_take(packet.fd);
+        close(packet.fd);
+    }
+    wl->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static void begin_log(struct worker_loop *wl)
 {
+    wl->log_order = (struct loop_source){ .fd = wl->log_channel, .ready = take_log };
+    wl->spare = -1;
+    if (wl->log_channel >= 0 && loop_watch(wl->loop, &wl->log_order, EPOLLIN) == 0)
+        wl->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     wl->log = (struct log_batch){ .due = log_due };
     wl->log_flush.fire = flush_log;
     if (wl->setup->log == NULL)
@@ -258,22 +282,12 @@ static void bind_thread(const struct worker_loop *wl)
                   LOG_STR("error", strerror(err)));
 }
 
-static void *run(void *arg)
+void worker_loop_run(struct worker_loop *wl)
 {
-    struct worker_loop *wl = arg;
-    char name[16];
-
-    /* By the thread itself: to name another one is to write a file, which the sandbox denies. */
-    snprintf(name, sizeof name, "loop-%zu", wl->index % 10000);
-    pthread_setname_np(pthread_self(), name);
     trace_thread(&wl->setup->trace->slots[wl->index]);
     begin_log(wl);
     bind_thread(wl);
-    int err = trace_thread_stack();
-    if (err != 0)
-        fail(wl, &wl->services[0], "cannot start a loop", err);
-    else
-        err = start_places(wl);
+    int err = start_places(wl);
     if (err != 0)
         loop_stop(wl->loop); /* it still runs, to dispose of orders on their way */
     int broken = loop_run(wl->loop);
@@ -283,25 +297,48 @@ static void *run(void *arg)
         if (wl->places[i].service != NULL)
             service_loop_stop(&wl->places[i]);
     log_batch_use(NULL);
+    if (wl->spare >= 0)
+        close(wl->spare);
     trace_thread(NULL);
-    trace_thread_end();
     wl->ended = true;
     step_done(wl, err);
+}
+
+static void *run(void *arg)
+{
+    struct worker_loop *wl = arg;
+    char name[16];
+
+    /* By the thread itself: to name another one is to write a file, which the sandbox denies. */
+    snprintf(name, sizeof name, "loop-%zu", wl->index % 10000);
+    pthread_setname_np(pthread_self(), name);
+    int err = trace_thread_stack();
+    if (err != 0) {
+        fail(wl, &wl->services[0], "cannot start a loop", err);
+        loop_stop(wl->loop);
+    }
+    worker_loop_run(wl);
+    trace_thread_end();
     return NULL;
 }
 
-int worker_loop_start(struct worker_loop *wl)
+int worker_loop_create(struct worker_loop *wl)
 {
     wl->places = calloc(wl->setup->service_count, sizeof *wl->places);
     wl->loop = loop_create();
     if (wl->places == NULL || wl->loop == NULL)
         return -ENOMEM;
     wl->loop->watcher = wl->watcher;
-    int err = pthread_create(&wl->thread, NULL, run, wl);
-    if (err != 0)
-        return -err;
-    wl->running = true;
+    wl->thread = pthread_self();
     return 0;
+}
+
+int worker_loop_start(struct worker_loop *wl)
+{
+    int err = pthread_create(&wl->thread, NULL, run, wl);
+
+    wl->running = err == 0;
+    return -err;
 }
 
 static void carry_out(struct loop_message *message)

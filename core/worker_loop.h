@@ -21,9 +21,10 @@ struct worker_loop {
     struct enchufe_service *services; /* the worker's, setup->service_count of them */
     size_t index;
     struct loop *loop;
-    pthread_t thread;
-    bool running;                 /* there is a thread to join */
+    pthread_t thread;             /* that runs it */
+    bool running;                 /* it is the loop's own, to be joined */
     struct loop_watcher *watcher; /* NULL: none */
+    int log_channel;     /* on which comes what to log to from now on; -1: another loop is told */
     int notify;          /* an eventfd, written when a step is done: started, listening, ended */
     _Atomic int failure; /* 0, or the negative errno of what failed first */
     char error[256];     /* and in words; written before failure */
@@ -40,21 +41,28 @@ struct worker_loop {
     struct datagram_batch *batch;
     struct log_batch log;
     struct timer log_flush;
+    struct loop_source log_order;
+    int spare;          /* a descriptor to give up when that brings one and none is left */
     struct timer leave; /* once nobody is on the way to an endpoint that is gone */
     bool draining;
 };
 
-/* Starts the thread, which calls loop_start of the services: a step. Returns 0 or -errno;
+/* Makes what the loop needs; the calling thread is taken to run it, unless it gets one of its own. Returns 0 or -errno;
  * worker_loop_end() is due in both cases. */
+int worker_loop_create(struct worker_loop *wl);
+
+/* Runs the loop on this thread until its end; or starts a thread that does. It calls loop_start of the services: a
+ * step. The second returns 0 or -errno. */
+void worker_loop_run(struct worker_loop *wl);
 int worker_loop_start(struct worker_loop *wl);
 
-/* Orders, from the worker's main thread: accept (a step follows); serve what is there and end (a
+/* Orders, from another thread: accept (a step follows); serve what is there and end (a
  * step follows once nothing new is accepted); end. The thread's end is a step too. An order that comes after the end does nothing. */
 void worker_loop_listen(struct worker_loop *wl);
 void worker_loop_drain(struct worker_loop *wl);
 void worker_loop_quit(struct worker_loop *wl);
 
-/* Joins a thread that has ended or will, and frees what it had. */
+/* Joins a thread of the loop's own that has ended or will, and frees what it had. */
 void worker_loop_end(struct worker_loop *wl);
 
 #endif

@@ -73,3 +73,13 @@ def _listdir(path):
         return os.listdir(path)
     except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
         return []
+
+
+def loops_of(pid):
+    """The threads of a worker that run its loops: the first is the main thread, the others have names."""
+    found = [pid]
+    for thread in _listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as name:
+            if name.read().startswith("loop-"):
+                found.append(int(thread))
+    return found

@@ -12,7 +12,9 @@ import pytest
 from bursts import Stopped
 from controlled import QUIET, Controlled
 from load import Load
+from processes import loops_of
 from server import Server, own_descriptors, service
+from settings import wait_until
 
 # What core/share.h says: events that a flooded service has in a turn at most.
 MOST = 32
@@ -102,11 +104,15 @@ def test_after_a_flood_its_connections_are_with_the_others_again():
             stamp(client)
         pid = server.worker()
         assert max(sets_of(pid)) >= CONNECTIONS
-        for client in clients * 3:
-            client.send(b"x")
-            stamp(client)
-        # The set stays for the next time. The listening socket is in it until somebody connects.
-        assert sets_of(pid)[0] <= 1
+
+        def are_back():
+            for client in clients:
+                client.send(b"x")
+                stamp(client)
+            # The set stays for the next time. The listening socket is in it until somebody connects.
+            return sets_of(pid)[0] <= 1
+
+        wait_until(are_back, "the connections are in the loop's set")
         ask_all(server, clients, quiet)
         for client in [*clients, quiet]:
             stamp(client)
@@ -193,16 +199,6 @@ def slice_of(pid):
     if ctypes.CDLL(None).syscall(SYS_SCHED_GETATTR, pid, buffer, attributes.size, 0) != 0:
         return 0
     return attributes.unpack(buffer.raw)[5]
-
-
-def loops_of(pid):
-    """The threads of a worker that have its loops."""
-    found = []
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as name:
-            if name.read().startswith("loop-"):
-                found.append(int(thread))
-    return found
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of the system call")

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from processes import loops_of
 from server import Server, service
 from settings import wait_until
 
@@ -17,12 +18,7 @@ several = pytest.mark.skipif(len(CPUS) < 2, reason="one processor only")
 
 def bound(server):
     """Of each loop's thread of the worker the processors that it may run on."""
-    pid, found = server.worker(), []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as file:
-            if file.read().startswith("loop-"):
-                found.append(sorted(os.sched_getaffinity(int(task))))
-    return sorted(found)
+    return sorted(sorted(os.sched_getaffinity(thread)) for thread in loops_of(server.worker()))
 
 
 def settings(**keys):
