@@ -1,8 +1,8 @@
-/* The watch over a worker's loops, on its main thread: every 100 ms, one look at what each is running. One
+/* The watch over a worker's loops, on its thread for orders: every 100 ms, one look at what each is running. One
  * that is in the same callback for 100 ms is reported, and for stall_limit, given to be ended. The loops
  * pay nothing for it: no clock, no lock. While all of them are idle there is no look either.
  *
- * While the main thread itself runs `stop`, at the worker's end, a thread of its own looks on.
+ * While the main thread runs `stop`, at the worker's end, a thread of its own looks on.
  *
  * Not watched are start and loop_start, for which the master has start_timeout. */
 #ifndef WATCHDOG_H

@@ -1,5 +1,5 @@
-/* One worker process: its services, and its loops, a thread each. It takes orders from the master's
- * channel only, and ends when the channel does. */
+/* One worker process: its services, and its loops, a thread each, the first the main one. It takes orders from the
+ * master's channel only, and ends when the channel does. */
 #ifndef WORKER_H
 #define WORKER_H
 
