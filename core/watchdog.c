@@ -110,23 +110,27 @@ void watchdog_free(struct watchdog *dog)
     *dog = (struct watchdog)WATCHDOG_NONE;
 }
 
-/* The bell, which no loop rings here, tells the end. */
+/* The bell, which no loop rings here, only cuts the wait short: a look takes the ring away. */
 static void *look_on(void *arg)
 {
     struct watchdog_thread *watchdog = arg;
     struct watchdog *dog = &watchdog->dog;
     struct pollfd bell = { .fd = dog->watcher.bell, .events = POLLIN };
 
-    while (poll(&bell, 1, WATCHDOG_MS) != 1)
+    for (;;) {
+        poll(&bell, 1, WATCHDOG_MS);
+        if (atomic_load(&watchdog->over))
+            return NULL;
         if (watchdog_look(dog, clock_ms()) >= 0)
             trace_end_stuck(watchdog->watched, dog->watches[0].slot, dog->watches[0].ms);
-    return NULL;
+    }
 }
 
 void watchdog_thread_start(struct watchdog_thread *watchdog, const struct config *config,
                            struct trace *trace, size_t slot)
 {
     watchdog->watched = pthread_self();
+    watchdog->over = false;
     watchdog->running = watchdog_init(&watchdog->dog, config, trace, slot, 1) == 0 &&
                         pthread_create(&watchdog->thread, NULL, look_on, watchdog) == 0;
 }
@@ -134,6 +138,7 @@ void watchdog_thread_start(struct watchdog_thread *watchdog, const struct config
 void watchdog_thread_end(struct watchdog_thread *watchdog)
 {
     if (watchdog->running) {
+        atomic_store(&watchdog->over, true);
         (void)!write(watchdog->dog.watcher.bell, &(uint64_t){ 1 }, sizeof(uint64_t));
         pthread_join(watchdog->thread, NULL);
     }

@@ -53,6 +53,7 @@ struct watchdog_thread {
     struct watchdog dog;
     pthread_t thread, watched;
     bool running; /* without memory there is none */
+    _Atomic bool over;
 };
 
 /* slot is the calling thread's. */
