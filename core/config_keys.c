@@ -259,25 +259,27 @@ const char *const *config_service_keys(void)
 static const struct {
     const char *key;
     unsigned since;
+    bool
+        guards; /* the server, its other services or other hosts against the plugin or its clients */
 } newer_keys[] = {
-    { "connect", 1 },
-    { "read_paths", 1 },
-    { "write_paths", 1 },
-    { "max_connections_per_source", 1 },
-    { "first_byte_timeout", 1 },
-    { "message_timeout", 1 },
-    { "session_timeout", 1 },
-    { "max_reply_ratio", 1 },
-    { "sandbox", 1 },
-    { "max_memory", 1 },
-    { "max_files", 1 },
-    { "max_processes", 1 },
-    { "rate_per_source", 1 },
-    { "source_prefix", 1 },
-    { "allow", 1 },
-    { "deny", 1 },
-    { "socket_mode", 1 },
-    { "socket_group", 1 },
+    { "connect", 1, false },
+    { "read_paths", 1, false },
+    { "write_paths", 1, false },
+    { "max_connections_per_source", 1, true },
+    { "first_byte_timeout", 1, false },
+    { "message_timeout", 1, false },
+    { "session_timeout", 1, false },
+    { "max_reply_ratio", 1, true },
+    { "sandbox", 1, true },
+    { "max_memory", 1, true },
+    { "max_files", 1, true },
+    { "max_processes", 1, true },
+    { "rate_per_source", 1, true },
+    { "source_prefix", 1, true },
+    { "allow", 1, true },
+    { "deny", 1, true },
+    { "socket_mode", 1, true },
+    { "socket_group", 1, true },
 };
 
 unsigned config_key_since(const char *key)
@@ -286,6 +288,14 @@ unsigned config_key_since(const char *key)
         if (strcmp(newer_keys[i].key, key) == 0)
             return newer_keys[i].since;
     return 0;
+}
+
+bool config_key_may_be_shadowed(const char *key)
+{
+    for (size_t i = 0; i < sizeof newer_keys / sizeof *newer_keys; i++)
+        if (strcmp(newer_keys[i].key, key) == 0)
+            return !newer_keys[i].guards;
+    return false;
 }
 
 bool config_is_own_key(const char *key)

@@ -21,6 +21,10 @@ const char *const *config_service_keys(void);
  * built before may have an option of that name (config_shadows.h). */
 unsigned config_key_since(const char *key);
 
+/* Whether a plugin that was built before a key may keep an option of that name: not where the key is a guard, which a
+ * plugin could take away by having such an option. */
+bool config_key_may_be_shadowed(const char *key);
+
 /* Whether a service can only say it itself (`plugin`, `listen`, `connect` ...), not [defaults]. */
 bool config_is_own_key(const char *key);
 

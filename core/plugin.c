@@ -108,8 +108,9 @@ static bool good_name(const char *name)
 
 const enchufe_option *plugin_shadow(const struct plugin *plugin, const char *key)
 {
-    return config_key_since(key) > plugin->v.abi_minor ? options_find(plugin->v.options, key)
-                                                       : NULL;
+    if (config_key_since(key) <= plugin->v.abi_minor || !config_key_may_be_shadowed(key))
+        return NULL;
+    return options_find(plugin->v.options, key);
 }
 
 /* An option that no section can set, because the server takes the key for its own, and did when the plugin was

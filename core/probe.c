@@ -184,6 +184,21 @@ static void take(struct probe_packet *packet, struct config_shadows *shadows, st
         add_shadow(shadows, packet, report);
 }
 
+/* Code of a plugin runs in the child and can say what it likes: no guard is taken away by that, and what is added to the
+ * shadows has an end. */
+static bool may_say(const struct config *config, const struct probe_packet *packet)
+{
+    const char *section = packet->text;
+    const char *key = memchr(section, '\0', sizeof packet->text - 1);
+
+    if (packet->type != 's')
+        return true;
+    for (size_t i = 0; key != NULL && i < config->service_count; i++)
+        if (strcmp(config->services[i].name, section) == 0)
+            return config_key_may_be_shadowed(key + 1);
+    return false;
+}
+
 /* The first service from `first` on that shares its process. */
 static ssize_t next_shared(const struct config *config, size_t first)
 {
@@ -215,7 +230,7 @@ static ssize_t probe_some(const struct config *config, struct plugin_file *const
         if (packet.type == 'b' && packet.number < config->service_count &&
             files[packet.number] != NULL)
             current = (ssize_t)packet.number;
-        else
+        else if (may_say(config, &packet))
             take(&packet, shadows, report);
         done = packet.type == 'd';
     }

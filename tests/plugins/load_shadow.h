@@ -7,21 +7,21 @@
 #include <stdio.h>
 
 struct load_shadow_settings {
-    const char *max_memory;
-    enchufe_list allow;
+    const char *session_timeout;
+    enchufe_list read_paths;
 };
 
 static const enchufe_option load_shadow_options[] = {
-    { .name = "max_memory",
+    { .name = "session_timeout",
       .type = ENCHUFE_OPTION_STRING,
-      .offset = offsetof(struct load_shadow_settings, max_memory),
+      .offset = offsetof(struct load_shadow_settings, session_timeout),
       .value = "little",
       .min = 1,
       .max = 40,
-      .help = "how much it will remember" },
-    { .name = "allow",
+      .help = "how long it will remember" },
+    { .name = "read_paths",
       .type = ENCHUFE_OPTION_LIST,
-      .offset = offsetof(struct load_shadow_settings, allow),
+      .offset = offsetof(struct load_shadow_settings, read_paths),
       .help = "what it lets pass" },
     { .name = NULL },
 };
@@ -30,7 +30,8 @@ static size_t load_shadow_on_data(enchufe_conn *conn, const void *data, size_t l
 {
     const struct load_shadow_settings *settings = enchufe_conn_settings(conn);
     char text[256];
-    int n = snprintf(text, sizeof text, "%s %zu\n", settings->max_memory, settings->allow.count);
+    int n = snprintf(text, sizeof text, "%s %zu\n", settings->session_timeout,
+                     settings->read_paths.count);
 
     (void)data;
     enchufe_write(conn, text, (size_t)n);

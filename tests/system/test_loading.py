@@ -57,10 +57,17 @@ def test_an_option_named_like_a_key_of_the_server_is_refused(tmp_path):
 
 def test_a_newer_key_is_refused_to_a_plugin_that_could_have_known_it(tmp_path):
     line = refused(tmp_path, plugin_path("load_reserved_newer"))
-    assert re.search(r'option "(allow|max_memory)": the server has a key of this name', line)
+    assert re.search(r'option "(read_paths|session_timeout)": the server has a key of this name', line)
 
 
-SHADOW = "max_memory = as much as you like\nallow = a b\nallow = c\n"
+@pytest.mark.parametrize("key", ["sandbox", "allow"])
+def test_no_plugin_takes_away_a_key_that_guards(tmp_path, key):
+    """However old it says it is: else it could take off its own sandbox."""
+    line = refused(tmp_path, plugin_path(f"load_guard_{key}"))
+    assert f'option "{key}": the server has a key of this name' in line
+
+
+SHADOW = "session_timeout = as much as you like\nread_paths = a b\nread_paths = c\n"
 
 
 def shadowing(name="old", listen="tcp://127.0.0.1:0", keys=SHADOW):
@@ -77,14 +84,14 @@ def asked(server, name="old"):
 @pytest.mark.parametrize("isolate", ["", "isolate = yes\n"])
 def test_an_older_plugin_keeps_an_option_that_became_a_key_of_the_server(isolate):
     """What [defaults] says of the server's key is no option's value."""
-    config = ("[defaults]\nmax_memory = 1g\ndeny = 127.0.9.9\n" + shadowing(keys=SHADOW + isolate)
+    config = ("[defaults]\nsession_timeout = 1h\ndeny = 127.0.9.9\n" + shadowing(keys=SHADOW + isolate)
               + shadowing("unsaid", keys=""))
     with Server(config) as server:
         assert asked(server) == b"as much as you like 3\n"
         assert asked(server, "unsaid") == b"little 0\n"
         said = server.lines("a key of the server means the plugin's option")
         assert sorted((line["service"], line["key"]) for line in said) == [
-            ("old", "allow"), ("old", "max_memory"), ("unsaid", "allow"), ("unsaid", "max_memory")]
+            ("old", "read_paths"), ("old", "session_timeout"), ("unsaid", "read_paths"), ("unsaid", "session_timeout")]
 
 
 def test_check_notes_which_key_is_an_older_plugins(tmp_path):
@@ -94,7 +101,7 @@ def test_check_notes_which_key_is_an_older_plugins(tmp_path):
     assert done.returncode == 0 and done.stdout == f"{file}: ok, 1 service, 1 endpoint\n"
     lines = done.stderr.splitlines()
     assert len(lines) == 2, lines
-    for line, key in zip(lines, ["max_memory", "allow"]):
+    for line, key in zip(lines, ["read_paths", "session_timeout"]):
         assert line.startswith(f'note: {file}:2: [old] plugin: has an option "{key}" ')
 
 
@@ -114,9 +121,9 @@ def test_a_reload_brings_an_older_plugin_with_such_an_option():
             client.send(b"x")
             client.end()
             assert client.receive_all() == b"as much as you like 3\n"
-        server.write(service("echo") + shadowing(keys=f"max_memory = {41 * 'x'}\n"))
+        server.write(service("echo") + shadowing(keys=f"session_timeout = {41 * 'x'}\n"))
         errors = server.reload(status=1)
-        assert "max_memory: has the wrong length" in errors and "no size" not in errors, errors
+        assert "session_timeout: has the wrong length" in errors and "no size" not in errors, errors
         assert "do not start" not in errors  # it was probed again as well
 
 

@@ -425,6 +425,15 @@ static void only_the_keys_of_1_0_are_kept_from_every_plugin(void **state)
     assert_int_equal(config_key_since("max_memory"), 1);
 }
 
+static void only_keys_that_guard_nobody_may_be_shadowed(void **state)
+{
+    (void)state;
+    assert_true(config_key_may_be_shadowed("session_timeout"));
+    assert_false(config_key_may_be_shadowed("sandbox"));
+    assert_false(config_key_may_be_shadowed("isolate"));
+    assert_false(config_key_may_be_shadowed("anything"));
+}
+
 static void a_shadowed_key_is_the_plugins_in_that_section_alone(void **state)
 {
     static char one[] = "one", memory[] = "max_memory", paths[] = "read_paths", allow[] = "allow";
@@ -491,6 +500,7 @@ int main(void)
         cmocka_unit_test(a_thousand_services_are_read),
         cmocka_unit_test(the_keys_of_a_service_are_known_by_name),
         cmocka_unit_test(only_the_keys_of_1_0_are_kept_from_every_plugin),
+        cmocka_unit_test(only_keys_that_guard_nobody_may_be_shadowed),
         cmocka_unit_test(a_shadowed_key_is_the_plugins_in_that_section_alone),
         cmocka_unit_test(a_shadow_is_kept_once),
     };
