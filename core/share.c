@@ -32,13 +32,10 @@ static bool move(struct loop_source *source, struct loop_set *to)
 
 /* ---- a service's turn ---- */
 
-/* At the end of the loop's turn, with what was left to do there. The clock is read twice a turn, not for each
- * event, so the time of one tells the size of the next. */
-static void adapt(struct loop_task *task)
+/* The clock is read twice a turn, not for each event, so the time of one tells the size of the next. What the service left
+ * to be done at the end of the loop's turn is not in it. */
+static void adapt(struct share *share, uint64_t us)
 {
-    struct share *share = CONTAINER_OF(task, struct share, task);
-    uint64_t us = clock_us() - share->began;
-
     if (us > SHARE_MOST_US)
         share->events = share->events > 1 ? share->events / 2 : 1;
     else if (share->handled == share->events && us < SHARE_MOST_US / 2 &&
@@ -60,7 +57,7 @@ static void ready(struct loop_source *own, uint32_t events)
     struct share *share = CONTAINER_OF(own, struct share, source);
     struct epoll_event batch[SHARE_MOST_EVENTS];
 
-    share->began = clock_us();
+    uint64_t began = clock_us();
     int n = system_epoll_wait(share->own.epoll, batch, (int)share->events, 0);
 
     (void)events;
@@ -76,7 +73,7 @@ static void ready(struct loop_source *own, uint32_t events)
             move(source, &share->common);
         source->ready(source, batch[i].events);
     }
-    loop_defer(share->loop, &share->task);
+    adapt(share, clock_us() - began);
 }
 
 /* ---- who crowds ---- */
@@ -126,8 +123,9 @@ static bool open_own(struct share *share)
 
 static bool crowds(struct share *share, unsigned services)
 {
-    if (!share->crowds && services > 1 && share->seen >= SHARE_MANY && open_own(share)) {
-        share->crowds = true;
+    if (!share->crowds && services > 1 && share->seen >= SHARE_MANY) {
+        share->crowds = open_own(share);
+        share->seen = 0; /* asked once a turn */
         share->calm = 0;
         share->events = SHARE_MANY;
     }
@@ -155,7 +153,6 @@ void share_init(struct share *share, struct loop *loop)
 {
     *share = (struct share){
         .loop = loop,
-        .task = { .run = adapt },
         .common = { .epoll = loop->epoll, .share = share },
         .own = { .epoll = -1, .share = share },
     };

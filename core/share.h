@@ -22,8 +22,6 @@ struct share {
     struct loop *loop;
     struct loop_set common, own; /* own.epoll is -1 until it is needed */
     struct loop_source source;   /* the own set, in the common one */
-    struct loop_task task;       /* the end of its turn */
-    uint64_t began;              /* the turn, in microseconds */
     bool crowds;
     unsigned events;  /* to take in the next turn */
     unsigned handled; /* in this one */
