@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 static struct {
-    bool asked;
+    bool asked, closed;
     int user, net; /* -1: there is none */
 } empty = { .user = -1, .net = -1 };
 
@@ -41,16 +41,17 @@ static int write_file(const char *path, const char *text)
 /* ---- in the child ---- */
 
 /* Makes both, and either says so and waits to be killed, or ends. Inside, nobody makes user namespaces of his
- * own, in which a plugin would have every capability; where /proc/sys cannot be written, they stay allowed. */
+ * own, in which a plugin would have every capability; where /proc/sys cannot be written, they stay allowed, and the word
+ * says that. */
 static _Noreturn void make(int fd, pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent || unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
         _exit(1);
-    write_file("/proc/sys/user/max_user_namespaces", "0");
+    bool closed = write_file("/proc/sys/user/max_user_namespaces", "0") == 0;
     prctl(PR_SET_DUMPABLE,
           1); /* or its files in /proc were root's, where the program has capabilities */
-    if (send(fd, "", 1, MSG_NOSIGNAL) != 1)
+    if (send(fd, closed ? "c" : "o", 1, MSG_NOSIGNAL) != 1)
         _exit(1);
     for (;;)
         pause();
@@ -134,6 +135,7 @@ static bool hear(int fd)
     do
         len = recv(fd, &word, 1, 0);
     while (len < 0 && errno == EINTR);
+    empty.closed = len == 1 && word == 'c';
     return len == 1;
 }
 
@@ -166,6 +168,20 @@ bool namespaces_are_there(void)
     return empty.net >= 0;
 }
 
+bool namespaces_are_closed(void)
+{
+    return empty.closed;
+}
+
+void namespaces_forget(void)
+{
+    if (empty.net >= 0) {
+        close(empty.user);
+        close(empty.net);
+    }
+    empty.user = empty.net = -1;
+}
+
 void namespaces_keep(struct descriptors *kept)
 {
     descriptors_keep(kept, empty.user);
@@ -176,8 +192,6 @@ int namespaces_enter(void)
 {
     if (setns(empty.user, CLONE_NEWUSER) != 0 || setns(empty.net, CLONE_NEWNET) != 0)
         return -errno;
-    close(empty.user);
-    close(empty.net);
-    empty.user = empty.net = -1;
+    namespaces_forget();
     return 0;
 }

@@ -10,6 +10,12 @@
  * processes only. */
 bool namespaces_are_there(void);
 
+/* Whether nobody inside can make namespaces of his own. Not where /proc/sys cannot be written. */
+bool namespaces_are_closed(void);
+
+/* Closes what namespaces_enter() needs, in a process that stays outside: a plugin could enter as well. */
+void namespaces_forget(void);
+
 /* What namespaces_enter() needs of a process that closes the rest. */
 void namespaces_keep(struct descriptors *kept);
 

@@ -94,7 +94,8 @@ static bool any_says(const struct config *config, enum sandbox level)
 
 enum sandbox_filter sandbox_filter(const struct config *config, const struct identity *identity)
 {
-    if (needs_filter(identity) || lacks_network(config, identity))
+    if (needs_filter(identity) || lacks_network(config, identity) ||
+        (any_needs_no_network(config, identity) && !namespaces_are_closed()))
         return SANDBOX_FILTER_ALL;
     return any_says(config, SANDBOX_STRICT) ? SANDBOX_FILTER_STRICT : SANDBOX_FILTER_NONE;
 }
@@ -144,7 +145,8 @@ static struct plan make_plan(const struct rlimits_setup *setup, const struct ide
     }
     bool empty = setup->service_count != 0 && needs_no_network(&plan.sockets, identity);
     plan.empty_network = empty && namespaces_are_there();
-    if (needs_filter(identity) || empty != plan.empty_network)
+    if (needs_filter(identity) || empty != plan.empty_network ||
+        (empty && !namespaces_are_closed()))
         plan.level = SANDBOX_STRICT;
     return plan;
 }
@@ -171,6 +173,8 @@ int sandbox_enter(const struct rlimits_setup *setup, const struct identity *iden
     /* Asked here, since root has another number in the namespace. */
     wanted.change = wanted.change && geteuid() == 0;
     int err = privileges_join_groups(&wanted);
+    if (!plan.empty_network)
+        namespaces_forget();
     if (err == 0 && plan.empty_network && (err = namespaces_enter()) != 0) {
         snprintf(error, SANDBOX_TEXT, "cannot leave the network: %s", strerror(-err));
         return err;
