@@ -18,6 +18,9 @@
 /* How long the loops may take to end at once; then a plugin is stuck in one. */
 #define QUIT_MS 1000
 
+/* How often the main thread looks whether that of the orders is over, where it could not be told. */
+#define LOOK_MS 100
+
 int worker_orders_fail(struct worker_orders *orders, const char *text)
 {
     if (orders->status == 0)
@@ -245,7 +248,7 @@ static void own_descriptors(const struct worker_orders *orders)
     descriptors_keep(&kept, orders->watchdog.watcher.bell);
     for (size_t i = 0; i < orders->loop_count; i++)
         descriptors_keep(&kept, loop_bell(orders->loops[i].loop));
-    if (!kept.failed && unshare(CLONE_FILES) == 0)
+    if (!kept.failed && close_range(INT_MAX, INT_MAX, 0) == 0 && unshare(CLONE_FILES) == 0)
         descriptors_close_others(&kept);
     else
         free(kept.fds);
@@ -263,6 +266,9 @@ static void *run(void *arg)
         _exit(1);
     if (orders->spare >= 0)
         close(orders->spare);
+    orders->over = true;
+    channel_send(orders->log_ends[0], CHANNEL_QUIT, NULL,
+                 -1); /* cuts the wait of take_logs() short */
     return NULL;
 }
 
@@ -274,10 +280,27 @@ int worker_orders_start(struct worker_orders *orders)
     return -err;
 }
 
+/* The first loop, which took them, has ended; others may go on. */
+static void take_logs(const struct worker_orders *orders)
+{
+    struct pollfd pollfd = { .fd = orders->log_ends[1], .events = POLLIN };
+    struct channel_packet packet;
+
+    while (!orders->over) {
+        poll(&pollfd, 1, LOOK_MS);
+        if (channel_receive(pollfd.fd, &packet) <= 0 || packet.fd < 0)
+            continue;
+        log_sink_take(packet.fd);
+        close(packet.fd);
+    }
+}
+
 void worker_orders_join(struct worker_orders *orders)
 {
-    if (orders->running)
-        pthread_join(orders->thread, NULL);
+    if (!orders->running)
+        return;
+    take_logs(orders);
+    pthread_join(orders->thread, NULL);
     orders->running = false;
 }
 

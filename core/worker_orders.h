@@ -18,8 +18,9 @@ struct worker_orders {
     size_t loop_count;
     struct watchdog watchdog;
     pthread_t thread;
-    bool running;    /* there is a thread to join */
-    int steps_fd;    /* an eventfd: loops have done steps */
+    bool running;      /* there is a thread to join */
+    _Atomic bool over; /* and it does nothing any more */
+    int steps_fd;      /* an eventfd: loops have done steps */
     int log_ends[2]; /* a channel to the first loop, which alone can change what the loops log to */
     int spare; /* a descriptor to give up when one comes along from the master and none is left */
     uint64_t steps; /* of the current phase that loops have done */

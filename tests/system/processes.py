@@ -83,3 +83,18 @@ def loops_of(pid):
             if name.read().startswith("loop-"):
                 found.append(int(thread))
     return found
+
+
+def log_descriptors(pid, log):
+    """The descriptors of a process that are this log, or were it before it was moved, as (path, flags)."""
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            path = os.readlink(f"/proc/{pid}/fd/{number}")
+            with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
+                flags = re.search(r"flags:\s+(\d+)", file.read()).group(1)
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        if path.startswith(log):
+            found.append((path, int(flags, 8)))
+    return found

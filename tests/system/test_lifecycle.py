@@ -9,7 +9,7 @@ import time
 import pytest
 
 from client import Client, socket_address
-from processes import process_lives, processor_seconds
+from processes import log_descriptors, process_lives, processor_seconds
 from server import Server, limit_descriptors, own_descriptors, service
 from settings import DEADLINE, SANITIZED, SLOWER, wait_until
 
@@ -150,21 +150,6 @@ def test_usr1_reopens_the_log_file():
         assert server.log(log + ".1") == old
         server.stop()
         assert "served" in server.log(log)
-
-
-def log_descriptors(pid, log):
-    """The descriptors of a process that are this log, or were it before it was moved, as (path, flags)."""
-    found = []
-    for number in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            path = os.readlink(f"/proc/{pid}/fd/{number}")
-            with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
-                flags = re.search(r"flags:\s+(\d+)", file.read()).group(1)
-        except FileNotFoundError:
-            continue  # closed meanwhile
-        if path.startswith(log):
-            found.append((path, int(flags, 8)))
-    return found
 
 
 def test_usr1_leaves_the_log_closed_for_programs_of_a_plugin():

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from controlled import Controlled, is_refused
+from processes import log_descriptors
 from server import service
 from settings import wait_until
 
@@ -59,6 +60,21 @@ def test_a_log_that_a_reload_has_changed_is_reopened_where_it_is_now():
         wait_until(lambda: os.path.exists(two), "the log is opened again")
         assert server.command("stop").returncode == 0
         server.wait_for_log(" draining ", file=two)
+
+
+def test_a_worker_whose_first_loop_has_ended_follows_a_log_that_is_moved():
+    config = service("hola", threads=1) + service("echo", threads=1)  # on the first loop, and on the second
+    with Controlled(config, {"log": "{dir}/one.log", "threads": 2, "drain_timeout": "none"},
+                    wait=False) as server:
+        log = server.path("one.log")
+        endpoint = server.wait_for_log(r" listening service=echo endpoint=(\S+)", file=log).group(1)
+        with server.connect(endpoint=endpoint) as held:
+            assert held.ask(b"hola", 4) == b"hola"
+            old = server.worker()
+            server.reload()
+            os.rename(log, log + ".old")
+            server.process.send_signal(signal.SIGUSR1)
+            wait_until(lambda: {path for path, _ in log_descriptors(old, log)} == {log}, "the new log")
 
 
 @pytest.mark.parametrize("how", ["at once", "after the old generation"])
