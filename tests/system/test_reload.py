@@ -147,7 +147,7 @@ def test_reloads_by_signal_are_joined_and_the_last_configuration_counts():
         wait_until(lambda: server.status()["services"][-1]["name"] == "extra-9", "the last one counts")
         wait_until(lambda: len(server.status()["generations"]) == 1, "the old ones are gone")
         assert server.generations()["serving"]["number"] <= 11
-        assert server.left_over() == []
+        wait_until(lambda: server.left_over() == [], "and none is on its way")
 
 
 def test_on_drain_lets_a_plugin_say_goodbye():
