@@ -1,9 +1,10 @@
 """A reload that comes while an old generation drains: read and answered at once, and served in its turn."""
 
+import contextlib
+import itertools
 import os
 import signal
 import socket
-from contextlib import contextmanager
 
 import pytest
 
@@ -16,7 +17,7 @@ FOR_EVER = {"drain_timeout": "none"}
 ECHO = service("echo")
 
 
-@contextmanager
+@contextlib.contextmanager
 def draining(services=ECHO, then=None, settings=None, **keys):
     """A server of which generation 2 serves, while a connection holds generation 1, and what lets it go."""
     with Controlled(services, {**FOR_EVER, **(settings or {})}, **keys) as server:
@@ -45,9 +46,13 @@ def answers(endpoint, count=1):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that nobody has for either kind, and that the system gives to no client."""
+    for port in itertools.count(12000 + os.getpid() % 7000):
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+            with contextlib.suppress(OSError):
+                stream.bind(("", port))
+                datagram.bind(("", port))
+                return port
 
 
 def listening_sockets(port):
