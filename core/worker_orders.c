@@ -124,7 +124,8 @@ static bool all_ended(const struct worker_orders *orders)
 static void take_log(struct worker_orders *orders, int fd)
 {
     channel_send(orders->log_ends[0], CHANNEL_LOG, NULL, fd);
-    log_sink_follow(fd);
+    if (orders->own_table)
+        log_sink_follow(fd);
 }
 
 static void take_order(struct worker_orders *orders, const struct channel_packet *packet)
@@ -236,7 +237,7 @@ static int serve(struct worker_orders *orders)
 
 /* What stayed open here would not be closed when a loop closes it. Where the system refuses a table of its own, the
  * thread shares the loops'. */
-static void own_descriptors(const struct worker_orders *orders)
+static void own_descriptors(struct worker_orders *orders)
 {
     struct descriptors kept = { .fds = NULL };
 
@@ -248,7 +249,9 @@ static void own_descriptors(const struct worker_orders *orders)
     descriptors_keep(&kept, orders->watchdog.watcher.bell);
     for (size_t i = 0; i < orders->loop_count; i++)
         descriptors_keep(&kept, loop_bell(orders->loops[i].loop));
-    if (!kept.failed && close_range(INT_MAX, INT_MAX, 0) == 0 && unshare(CLONE_FILES) == 0)
+    orders->own_table =
+        !kept.failed && close_range(INT_MAX, INT_MAX, 0) == 0 && unshare(CLONE_FILES) == 0;
+    if (orders->own_table)
         descriptors_close_others(&kept);
     else
         free(kept.fds);

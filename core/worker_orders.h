@@ -19,6 +19,7 @@ struct worker_orders {
     struct watchdog watchdog;
     pthread_t thread;
     bool running;      /* there is a thread to join */
+    bool own_table;    /* of descriptors */
     _Atomic bool over; /* and it does nothing any more */
     int steps_fd;      /* an eventfd: loops have done steps */
     int log_ends[2]; /* a channel to the first loop, which alone can change what the loops log to */
