@@ -107,6 +107,7 @@ def test_after_a_flood_its_connections_are_with_the_others_again():
 
         def are_back():
             for client in clients:
+                time.sleep(0.002)  # else the next request could always be there before a turn ends
                 client.send(b"x")
                 stamp(client)
             # The set stays for the next time. The listening socket is in it until somebody connects.
