@@ -74,9 +74,6 @@ def test_a_removed_tcp_endpoint_refuses_as_soon_as_the_reload_is_told():
             assert client.ask(b"adios", 5) == b"adios"
 
 
-@pytest.mark.soak
-@pytest.mark.skipif(not SOAK, reason="beside other tests one connection of hundreds is reset now and then, and it is "
-                                     "not known why: at full length only, until it is")
 def test_the_queue_of_a_removed_tcp_endpoint_is_served():
     """Every connection that was made is answered, however close to the end of its endpoint."""
     with Controlled(service("echo", listen="tcp://127.0.0.1:0 tcp://127.0.0.1:0"),
