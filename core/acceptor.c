@@ -194,7 +194,7 @@ static void ready(struct loop_source *source, uint32_t events)
 int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, const struct listening *on)
 {
     *acceptor = (struct acceptor){
-        .source = { .fd = on->fd, .ready = ready, .set = &at->share.common },
+        .source = { .fd = on->fd, .ready = ready, .set = share_set(&at->share) },
         .at = at,
         .pause = { .fire = resume },
         .events = EPOLLIN | (on->shared ? (uint32_t)EPOLLEXCLUSIVE : 0),

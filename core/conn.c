@@ -185,7 +185,7 @@ static struct enchufe_conn *create(struct enchufe_loop *at, int fd, const enchuf
 
     if (conn == NULL)
         return NULL;
-    conn->source = (struct loop_source){ .fd = fd, .ready = ready, .set = &at->share.common };
+    conn->source = (struct loop_source){ .fd = fd, .ready = ready, .set = share_set(&at->share) };
     conn->at = at;
     conn->task.run = run_task;
     conn->timer.fire = expire;

@@ -98,7 +98,7 @@ int datagram_start(struct datagram_socket *socket, struct enchufe_loop *at,
     if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
         return -errno;
     *socket = (struct datagram_socket){
-        .source = { .fd = fd, .ready = ready, .set = &at->share.common },
+        .source = { .fd = fd, .ready = ready, .set = share_set(&at->share) },
         .at = at,
         .batch = batch,
         .next = at->udp,

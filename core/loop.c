@@ -6,7 +6,6 @@
  *   4. set the timer descriptor, where the earliest deadline has moved forward */
 #include "loop.h"
 #include "container.h"
-#include "share.h"
 #include "system_call.h"
 #include <errno.h>
 #include <pthread.h>
@@ -146,8 +145,6 @@ int loop_watch_other(struct loop *loop, struct loop_source *source, uint32_t eve
     int operation = events == 0           ? EPOLL_CTL_DEL
                     : source->events == 0 ? EPOLL_CTL_ADD
                                           : EPOLL_CTL_MOD;
-    if (operation == EPOLL_CTL_ADD && source->set != NULL)
-        source->set = share_set(source->set->share);
     if (epoll_ctl(source->set != NULL ? source->set->epoll : loop->epoll, operation, source->fd,
                   &event) < 0)
         return -errno;
@@ -206,8 +203,8 @@ static int turn(struct loop *loop)
         atomic_load_explicit(&loop->watcher->resting, memory_order_relaxed))
         wake_watcher(loop->watcher);
     loop->turns++;
-    if (n >= SHARE_MANY && loop->shares > 1)
-        n = share_sort(loop, in->events, n);
+    if (loop->sort != NULL)
+        n = loop->sort(loop, in->events, n);
     for (int i = 0; i < n; i++) {
         struct loop_source *source = events[i].data.ptr;
         /* A source of this batch may have been unwatched by one before it. */

@@ -46,6 +46,8 @@ struct loop_message {
     void (*run)(struct loop_message *message);
 };
 
+struct epoll_event;
+
 /* Whoever watches over loops. While it rests, a loop wakes it before doing anything. */
 struct loop_watcher {
     atomic_bool resting;
@@ -58,7 +60,9 @@ struct loop {
     bool ticking; /* now is at most LOOP_TICK_MS old */
     bool stopping;
     unsigned turns;  /* counts, and may wrap */
-    unsigned shares; /* how many services have one */
+    unsigned shares; /* how many services have one: see share.h */
+    /* Sees each batch before its sources do; returns how many events are left in it. NULL: nobody looks. */
+    int (*sort)(struct loop *loop, struct epoll_event *events, int count);
     int epoll;
     /* Memory for whoever is in a callback: what was received (with room for a NUL behind it), and
      * output on its way. */

@@ -142,8 +142,11 @@ static bool crowds(struct share *share, unsigned services)
     return share->crowds;
 }
 
-int share_sort(struct loop *loop, struct epoll_event *events, int count)
+/* Moves what belongs to crowding services to their own sets, which report it again. */
+static int sort(struct loop *loop, struct epoll_event *events, int count)
 {
+    if (count < SHARE_MANY)
+        return count;
     unsigned services = count_events(loop, events, count);
     int kept = 0;
 
@@ -166,12 +169,14 @@ void share_init(struct share *share, struct loop *loop)
         .common = { .epoll = loop->epoll, .share = share },
         .own = { .epoll = -1, .share = share },
     };
-    loop->shares++;
+    if (++loop->shares > 1)
+        loop->sort = sort;
 }
 
 void share_end(struct share *share)
 {
-    share->loop->shares--;
+    if (--share->loop->shares <= 1)
+        share->loop->sort = NULL;
     if (share->own.epoll < 0)
         return;
     loop_watch(share->loop, &share->source, 0);

@@ -17,7 +17,7 @@
 #define SHARE_MOST_US 100
 #define SHARE_MOST_EVENTS 32
 
-/* One for each service and loop. Its sources have set = &share->common before they are watched. */
+/* One for each service and loop. Its sources have set = share_set(share) before they are watched. */
 struct share {
     struct loop *loop;
     struct loop_set common, own; /* own.epoll is -1 until it is needed */
@@ -30,18 +30,14 @@ struct share {
     unsigned seen;    /* events in the batch */
 };
 
-/* Begins and ends with what the service has on the loop. */
+/* Begins and ends with what the service has on the loop. From the second one on a loop's batches are looked through. */
 void share_init(struct share *share, struct loop *loop);
 void share_end(struct share *share);
 
-/* Where a source of the service that is not watched yet goes to. */
+/* Where a source of the service that is not watched yet goes to. It may move with any of its events. */
 static inline struct loop_set *share_set(struct share *share)
 {
     return share->crowds ? &share->own : &share->common;
 }
-
-/* Of a batch that was just received: moves what belongs to crowding services to their own sets, which
- * report it again. Returns how many events are left in the batch. */
-int share_sort(struct loop *loop, struct epoll_event *events, int count);
 
 #endif

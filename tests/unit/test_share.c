@@ -54,7 +54,7 @@ static void fill(struct part *part)
 static void watch(struct place *place, struct share *share, struct part *part)
 {
     *part = (struct part){
-        .source = { .fd = eventfd(0, EFD_NONBLOCK), .ready = called, .set = &share->common },
+        .source = { .fd = eventfd(0, EFD_NONBLOCK), .ready = called, .set = share_set(share) },
         .place = place,
         .empties = true,
     };
