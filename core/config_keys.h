@@ -8,9 +8,9 @@
 /* [server]: struct server_config. */
 extern const enchufe_option config_server_table[];
 
-/* [defaults] and each service: those fields of struct service_limits that point to no memory, so that a
- * service starts with a copy of the defaults. What each service says itself (plugin, listen ...) is config.c's, and those of
- * sources (allow, deny ...) config_sources.c's. */
+/* [defaults] and each service: those fields of struct service_limits that point to no memory, so that a service
+ * starts with a copy of the defaults. What each service says itself (plugin, listen ...) is config.c's, and
+ * those of sources (allow, deny ...) config_sources.c's. */
 extern const enchufe_option config_service_table[];
 
 /* The names of the keys that the server itself knows in a service section, NULL-terminated: what an

@@ -80,8 +80,8 @@ _Static_assert(offsetof(struct enchufe_conn, hung_up) - offsetof(struct enchufe_
 
 /* conn.c */
 
-/* Takes an accepted, non-blocking socket over, which has its place in stats_connections() and among those of its source, and calls on_open. Without memory the socket is closed and
- * counted. */
+/* Takes an accepted, non-blocking socket over, which has its place in stats_connections() and among those of
+ * its source, and calls on_open. Without memory the socket is closed and counted. */
 void conn_open(struct enchufe_loop *at, int fd, const enchufe_address *peer);
 
 /* Calls on_drain, once. */

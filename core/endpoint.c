@@ -1,5 +1,5 @@
-/* Endpoints: `tcp://HOST:PORT`, `udp://HOST:PORT` and `unix:///path` from text and to text. Strict: an administrator's slip is answered
- * with a sentence, never with a guess. */
+/* Endpoints: `tcp://HOST:PORT`, `udp://HOST:PORT` and `unix:///path` from text and to text. Strict: an
+ * administrator's slip is answered with a sentence, never with a guess. */
 #include "endpoint.h"
 #include "names.h"
 

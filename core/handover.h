@@ -27,8 +27,9 @@ struct handover {
 int handover_take(struct handover *handover);
 
 /* Says which endpoints the service manager's sockets are for. One that has a service's name (LISTEN_FDNAMES,
- * FileDescriptorName= in a socket unit) is for that service alone: for its endpoint with that address, or
- * with that host and port 0. That another service has the address goes to report. One with any other name is for whoever has its address. */
+ * FileDescriptorName= in a socket unit) is for that service alone: for its endpoint with that address, or with
+ * that host and port 0. That another service has the address goes to report. One with any other name is for
+ * whoever has its address. */
 void handover_check_names(struct handover *handover, const struct config *config,
                           struct report *report);
 

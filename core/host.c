@@ -1,5 +1,6 @@
-/* What a plugin can call: the functions of enchufe/plugin.h that are about services, connections and
- * the log. Writing is in conn_output.c, references are in conn_ref.c and conn_post.c, datagrams in datagram_out.c, addresses in address.c. */
+/* What a plugin can call: the functions of enchufe/plugin.h that are about services, connections and the log.
+ * Writing is in conn_output.c, references are in conn_ref.c and conn_post.c, datagrams in datagram_out.c,
+ * addresses in address.c. */
 #include "conn.h"
 #include "log.h"
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* Descriptors of the log, writing that never blocks, and the count of what was lost.
  *
- * Lines leave in one write, so that threads and processes need no lock (but for a terminal). Where only a part of one was taken (a
- * disk that became full within it) it is torn: it counts as lost, nothing more is written until a
- * newline ends what stands there, and only who holds the claim writes that newline. A torn line cannot
+ * Lines leave in one write, so that threads and processes need no lock (but for a terminal). Where only a part
+ * of one was taken (a disk that became full within it) it is torn: it counts as lost, nothing more is written
+ * until a newline ends what stands there, and only who holds the claim writes that newline. A torn line cannot
  * be taken back, because others append to the same file. */
 #include "log_sink.h"
 #include <enchufe/plugin.h>

@@ -41,8 +41,8 @@ static int write_file(const char *path, const char *text)
 /* ---- in the child ---- */
 
 /* Makes both, and either says so and waits to be killed, or ends. Inside, nobody makes user namespaces of his
- * own, in which a plugin would have every capability; where /proc/sys cannot be written, they stay allowed, and the word
- * says that. */
+ * own, in which a plugin would have every capability; where /proc/sys cannot be written, they stay allowed, and
+ * the word says that. */
 static _Noreturn void make(int fd, pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -184,8 +184,8 @@ static void take(struct probe_packet *packet, struct config_shadows *shadows, st
         add_shadow(shadows, packet, report);
 }
 
-/* Code of a plugin runs in the child and can say what it likes: no guard is taken away by that, and what is added to the
- * shadows has an end. */
+/* Code of a plugin runs in the child and can say what it likes: no guard is taken away by that, and what is
+ * added to the shadows has an end. */
 static bool may_say(const struct config *config, const struct probe_packet *packet)
 {
     const char *section = packet->text;

@@ -33,8 +33,8 @@ static bool move(struct loop_source *source, struct loop_set *to)
 
 /* ---- a service's turn ---- */
 
-/* The clock is read twice a turn, not for each event, so the time of one tells the size of the next. What the service left
- * to be done at the end of the loop's turn is not in it. */
+/* The clock is read twice a turn, not for each event, so the time of one tells the size of the next. What the
+ * service left to be done at the end of the loop's turn is not in it. */
 static void adapt(struct share *share, uint64_t us)
 {
     if (us > SHARE_MOST_US)

@@ -38,8 +38,8 @@ enum sockets_gone { SOCKETS_STAY, SOCKETS_REMOVED, SOCKETS_SERVER_ENDS };
 struct sockets {
     struct bound_endpoint *items;
     size_t count;
-    /* One for each item (enum sockets_gone), in memory that the workers share: the next generation does not serve it, so
-     * whoever drains it shuts it. */
+    /* One for each item (enum sockets_gone), in memory that the workers share: the next generation does not
+     * serve it, so whoever drains it shuts it. */
     _Atomic unsigned char *gone;
     size_t gone_size;
     bool unopened; /* between sockets_bind() and sockets_open() */

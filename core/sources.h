@@ -40,8 +40,8 @@ struct sources *sources_create(const struct source_limits *limits, size_t count)
 void sources_free(struct sources *sources);
 
 /* One more from this source. Returns 0, or the enum enchufe_reason why not: ENCHUFE_CLOSED_SOURCE_LIMIT or
- * ENCHUFE_CLOSED_SOURCE_RATE; then nothing changed. Where there is a max_connections, each 0 is to be followed by one sources_leave()
- * with the same address. now: clock_ms(). Any thread. */
+ * ENCHUFE_CLOSED_SOURCE_RATE; then nothing changed. Where there is a max_connections, each 0 is to be followed
+ * by one sources_leave() with the same address. now: clock_ms(). Any thread. */
 int sources_enter(struct sources *sources, const enchufe_address *address, uint64_t now);
 void sources_leave(struct sources *sources, const enchufe_address *address);
 

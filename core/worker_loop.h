@@ -56,8 +56,9 @@ int worker_loop_create(struct worker_loop *wl);
 void worker_loop_run(struct worker_loop *wl);
 int worker_loop_start(struct worker_loop *wl);
 
-/* Orders, from another thread: accept (a step follows); serve what is there and end (a
- * step follows once nothing new is accepted); end. The thread's end is a step too. An order that comes after the end does nothing. */
+/* Orders, from another thread: accept (a step follows); serve what is there and end (a step follows once
+ * nothing new is accepted); end. The thread's end is a step too. An order that comes after the end does
+ * nothing. */
 void worker_loop_listen(struct worker_loop *wl);
 void worker_loop_drain(struct worker_loop *wl);
 void worker_loop_quit(struct worker_loop *wl);

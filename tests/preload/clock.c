@@ -1,7 +1,7 @@
-/* For LD_PRELOAD: the date as an operator may set it while the server runs. CLOCK_REALTIME and what is made
- * of it are off by as many seconds as the file CLOCK_SHIFT_FILE says (a 64-bit number), which is mapped before
- * the sandbox is put on; other clocks are as they are. The server's sleeps need nothing: it has no descriptor or wait that follows
- * the date (and one that did would be started with a wrong time, and be found by that). */
+/* For LD_PRELOAD: the date as an operator may set it while the server runs. CLOCK_REALTIME and what is made of
+ * it are off by as many seconds as the file CLOCK_SHIFT_FILE says (a 64-bit number), which is mapped before the
+ * sandbox is put on; other clocks are as they are. The server's sleeps need nothing: it has no descriptor or
+ * wait that follows the date (and one that did would be started with a wrong time, and be found by that). */
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
