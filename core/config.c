@@ -439,13 +439,7 @@ void config_free(struct config *config)
         free(config->services[i].settings);
     }
     free(config->services);
-    if (config->memory) {
-        for (size_t i = 0; i < config->memory->count; i++)
-            free(config->memory->items[i]);
-        free(config->memory->items);
-        options_free(&config->memory->server);
-    }
-    free(config->memory);
+    config_memory_free(config->memory);
     free(config->file);
     free(config);
 }

@@ -5,7 +5,7 @@
 #define CONFIG_SOURCES_H
 
 #include "config.h"
-#include "config_file.h"
+#include "config_memory.h"
 
 /* Their names, NULL-terminated. */
 extern const char *const config_source_keys[];
