@@ -21,6 +21,9 @@
 #define LINK_START "/memfd:"
 #define LINK_END " (deleted)"
 
+/* Where a worker begins: what called this is the master's, which forked it. */
+#define OUTERMOST "worker_run"
+
 static uint64_t interrupted_at(const void *context)
 {
     const ucontext_t *interrupted = context;
@@ -142,7 +145,9 @@ void backtrace_take(struct backtrace *taken, const void *context)
 
 void backtrace_log(const struct backtrace *taken, const char *worker, int pid)
 {
-    for (unsigned i = 0; i < taken->count && i < BACKTRACE_MAX; i++) {
+    bool outermost = false;
+
+    for (unsigned i = 0; i < taken->count && i < BACKTRACE_MAX && !outermost; i++) {
         struct backtrace_frame frame = taken->frames[i];
         char where[32];
         bool known = *frame.module != '\0';
@@ -159,6 +164,7 @@ void backtrace_log(const struct backtrace *taken, const char *worker, int pid)
             LOG_NUM("times", frame.times), /* last, and left out where it is 1 */
         };
         size_t count = sizeof fields / sizeof *fields;
+        outermost = strcmp(frame.symbol, OUTERMOST) == 0;
         log_write(ENCHUFE_LOG_ERROR, "frame", fields, frame.times > 1 ? count : count - 1);
     }
 }

@@ -325,7 +325,8 @@ struct control *control_open(const char *path, int inherited, struct loop *loop,
                   LOG_STR("path", where), LOG_STR("error", wrong),
                   LOG_STR("advice",
                           path != NULL
-                              ? "name a path in [server] control where a socket can be made"
+                              ? "name a path in [server] control where a socket can be made and no "
+                                "other server listens, or end that one with `enchufe stop`"
                               : "write control = PATH into [server]: until then `enchufe stop`, "
                                 "`status` and the like do not reach this server, but another one "
                                 "that has the path"));

@@ -52,6 +52,21 @@ static void set_clock(struct loop_inner *in, uint64_t deadline)
     timerfd_settime(in->clock.fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
+static bool is_ticking(const struct loop *loop)
+{
+    return atomic_load_explicit(&loop->ticking, memory_order_relaxed);
+}
+
+static void set_ticking(struct loop *loop, bool ticking)
+{
+    atomic_store_explicit(&loop->ticking, ticking, memory_order_relaxed);
+}
+
+void loop_forget_time(struct loop *loop)
+{
+    set_ticking(loop, false);
+}
+
 /* The timerfd is absolute and never set later than it stands: moving a deadline back costs one early
  * wake-up at most, and no system call for each move. */
 static inline void arm(struct loop *loop)
@@ -59,7 +74,7 @@ static inline void arm(struct loop *loop)
     struct loop_inner *in = loop->inner;
     uint64_t next = timers_next(&loop->timers);
 
-    if (loop->ticking && in->tick_end < next)
+    if (is_ticking(loop) && in->tick_end < next)
         next = in->tick_end;
     if (next < in->armed)
         set_clock(in, next);
@@ -68,7 +83,7 @@ static inline void arm(struct loop *loop)
 uint64_t loop_tick(struct loop *loop)
 {
     loop->now = clock_ms();
-    loop->ticking = true;
+    set_ticking(loop, true);
     loop->inner->tick_end = loop->now + LOOP_TICK_MS;
     return loop->now;
 }
@@ -86,7 +101,7 @@ static void clock_ready(struct loop_source *source, uint32_t events)
     loop->now = clock_ms();
     timers_run(&loop->timers, loop->now);
     /* The tick ends here; whoever needs the time next starts it again. An idle loop stays asleep. */
-    loop->ticking = false;
+    set_ticking(loop, false);
 }
 
 static void run_inbox(struct loop_inner *in, bool last)

@@ -1,7 +1,7 @@
 /* One thread's event loop: epoll (level-triggered), timers, work for the end of the turn, and work
  * from other threads. It knows descriptors and callbacks, not connections.
  *
- * All functions but loop_post, loop_hold, loop_drop and clock_ms belong to the loop's own thread. */
+ * All functions but loop_post, loop_hold, loop_drop, loop_forget_time and clock_ms belong to the loop's own thread. */
 #ifndef LOOP_H
 #define LOOP_H
 
@@ -57,7 +57,8 @@ struct loop_watcher {
 struct loop {
     struct timers timers;
     uint64_t now; /* of loop_now() */
-    bool ticking; /* now is at most LOOP_TICK_MS old */
+    /* now is at most LOOP_TICK_MS old. Other threads may clear it (loop_forget_time). */
+    atomic_bool ticking;
     bool stopping;
     unsigned turns;  /* counts, and may wrap */
     unsigned shares; /* how many services have one: see share.h */
@@ -107,6 +108,10 @@ int loop_post(struct loop *loop, struct loop_message *message);
 /* The descriptor that loop_post() writes to, for a thread with a table of descriptors of its own to keep. */
 int loop_bell(const struct loop *loop);
 
+/* The next loop_now() reads the clock. For whoever sees that a turn lasts, in which no timer can fire. Any
+ * thread. */
+void loop_forget_time(struct loop *loop);
+
 /* The monotonic clock in milliseconds. Any thread. */
 uint64_t clock_ms(void);
 
@@ -120,7 +125,7 @@ static inline int loop_watch(struct loop *loop, struct loop_source *source, uint
 
 static inline uint64_t loop_now(struct loop *loop)
 {
-    return loop->ticking ? loop->now : loop_tick(loop);
+    return atomic_load_explicit(&loop->ticking, memory_order_relaxed) ? loop->now : loop_tick(loop);
 }
 
 #endif

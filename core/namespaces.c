@@ -70,8 +70,12 @@ static int map_all(const char *own, const char *path, unsigned lowest)
 
     if (file == NULL)
         return -errno;
-    while (len < sizeof text - 40 && fscanf(file, "%u %u %u", &first, &outside, &count) == 3) {
+    while (fscanf(file, "%u %u %u", &first, &outside, &count) == 3) {
         unsigned skipped = first < lowest ? lowest - first : 0;
+        if (len > sizeof text - 40) {
+            fclose(file);
+            return -E2BIG; /* who is left out would be another inside */
+        }
         if (count > skipped)
             len += (size_t)snprintf(text + len, sizeof text - len, "%u %u %u\n", first + skipped,
                                     first + skipped, count - skipped);

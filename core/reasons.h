@@ -28,7 +28,8 @@
     REASON(SESSION, "session-timeout", "the connection lasted for session_timeout")                   \
     REASON(DENIED, "denied", "the section does not allow this address")                         \
     REASON(SOURCE_LIMIT, "source-limit", "max_connections_per_source were open already")        \
-    REASON(SOURCE_RATE, "source-rate", "the source came faster than rate_per_source")
+    REASON(SOURCE_RATE, "source-rate", "the source came faster than rate_per_source")      \
+    REASON(WORKER_DIED, "worker-died", "the process that served it died")
 /* clang-format on */
 
 /* Numbers run from 1, so a table indexed by reason has one row more. */

@@ -128,7 +128,7 @@ void stats_forget_connections(struct stats_table *table, size_t service)
     if (n <= 0)
         return;
     stats_add(&stats->closed, (uint64_t)n);
-    stats_add(&stats->reasons[ENCHUFE_CLOSED_RESET], (uint64_t)n);
+    stats_add(&stats->reasons[ENCHUFE_CLOSED_WORKER_DIED], (uint64_t)n);
 }
 
 char *stats_counter_name(struct stats_table *table, size_t service, size_t counter)

@@ -198,14 +198,17 @@ static void print_service(const struct view *view, const struct generation *gene
     bool removed = generation != view->generation;
     const struct service_config *service = &generation->config->services[index];
     char total[32], in[32], got[32], sent[32], text[ENDPOINT_TEXT], name[STATS_PLUGIN_NAME];
+    char version[STATS_PLUGIN_NAME];
     struct sums sums;
 
+    plugin_text(stats_plugin_version(generation->counters, index), version);
     sum_up(view->rollover, service->name, &sums);
     fprintf(out, "%-24.24s %7" PRIu64 " %9s %8" PRIu64 " %9s %9s\n", service->name, sums.now,
             amount(sums.stats.opened, total), stats_refused(&sums.stats),
             amount(sums.stats.bytes_in, in), amount(sums.stats.bytes_out, got));
-    fprintf(out, "  plugin %s", plugin_text(stats_plugin_name(generation->counters, index), name));
-    fprintf(out, " %s\n", plugin_text(stats_plugin_version(generation->counters, index), name));
+    fprintf(out, "  plugin %s%s%s\n",
+            plugin_text(stats_plugin_name(generation->counters, index), name),
+            *version != '\0' ? " " : "", version);
     if (removed)
         fprintf(out, "  removed, drains in generation %u\n", generation->number);
     for (size_t i = 0; i < generation->sockets.count && !removed; i++)

@@ -5,9 +5,9 @@
 #include "worker_post.h"
 #include <stdlib.h>
 
-/* A worker that was told to leave has its time, and this. */
-#define GRACE_MS 500
-#define QUIT_MS 1500
+/* A worker that was told to leave has its time, and this: it ends its connections then, for which it takes
+ * 5 s at most (worker_orders.c). */
+#define GRACE_MS 5500
 
 struct supervisor {
     struct worker_posts posts;
@@ -104,8 +104,7 @@ void supervisor_leave(struct supervisor *supervisor, bool at_once)
     }
     supervisor->deadline = at_once ? now : drain != 0 ? now + drain : 0;
     if (at_once || drain != 0)
-        loop_timer(supervisor->posts.loop, &supervisor->kill,
-                   supervisor->deadline + (at_once ? QUIT_MS : GRACE_MS));
+        loop_timer(supervisor->posts.loop, &supervisor->kill, supervisor->deadline + GRACE_MS);
     loop_defer(supervisor->posts.loop, &supervisor->check);
 }
 

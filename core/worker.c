@@ -106,9 +106,10 @@ static int start_services(struct worker *worker)
         struct enchufe_service *service = &worker->services[i];
         int err = service_start(service);
         if (err != 0) {
-            char text[256];
-            snprintf(text, sizeof text, "[%s] start of plugin %s failed: %s", service->name,
-                     service->plugin.v.name, strerror(-err));
+            const struct place *place = &service->config->plugin_place;
+            char text[512];
+            snprintf(text, sizeof text, "%s:%u: [%s] start of plugin %s failed: %s", place->file,
+                     place->line, service->name, service->plugin.v.name, strerror(-err));
             return worker_orders_fail(&worker->orders, text);
         }
         worker->started++;
@@ -205,8 +206,10 @@ int worker_run(const struct worker_setup *setup)
     if (setup->signals < 0 && become_worker(&worker) != 0)
         return 1;
     trace_thread(&setup->trace->slots[setup->loops]);
-    if (trace_thread_stack() != 0)
+    if (trace_thread_stack() != 0) {
+        worker_orders_fail(&worker.orders, "no memory for the stack of the crash handler");
         return 1;
+    }
     trace_install(setup->trace);
     int err = worker_orders_init(&worker.orders, setup);
     if (err != 0)

@@ -213,7 +213,7 @@ static void log_due(struct log_batch *batch)
         log_batch_flush();
 }
 
-/* For all loops of the worker, which share their descriptors. */
+/* For all loops of the worker, whose table of descriptors is one. */
 static void take_log(struct loop_source *source, uint32_t events)
 {
     struct worker_loop *wl = CONTAINER_OF(source, struct worker_loop, log_order);

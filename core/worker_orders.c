@@ -15,8 +15,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* How long the loops may take to end at once; then a plugin is stuck in one. */
-#define QUIT_MS 1000
+/* How long the loops may take to end at once, with a callback for each connection. A single one that does not return
+ * is ended before that, after stall_limit. */
+#define QUIT_MS 5000
 
 /* How often the main thread looks whether that of the orders is over, where it could not be told. */
 #define LOOK_MS 100
@@ -50,8 +51,9 @@ static void enter_drain(struct worker_orders *orders)
 {
     uint64_t timeout = orders->setup->config->server.drain_timeout;
 
-    if (orders->phase < SERVING)
+    if (orders->phase < OPENING)
         worker_orders_quit(orders); /* nobody was served yet */
+    orders->leaves = true;
     if (orders->phase != SERVING)
         return;
     orders->phase = DRAINING;
@@ -83,6 +85,8 @@ static void next_phase(struct worker_orders *orders)
             orders->setup->ready(orders->setup->context);
         else
             channel_send(orders->setup->channel, CHANNEL_READY, NULL, -1);
+        if (orders->leaves)
+            enter_drain(orders);
     }
 }
 
@@ -174,6 +178,10 @@ static void watch(struct worker_orders *orders, bool rung)
     if (!rung && now < orders->watchdog.next)
         return;
     int stuck = watchdog_look(&orders->watchdog, now);
+    /* A loop that is held up cannot see by itself that its time is old. */
+    for (size_t i = 0; i < orders->loop_count; i++)
+        if (!orders->loops[i].ended)
+            loop_forget_time(orders->loops[i].loop);
     if (stuck >= 0)
         trace_end_stuck(orders->loops[stuck].thread, orders->watchdog.watches[stuck].slot,
                         orders->watchdog.watches[stuck].ms);

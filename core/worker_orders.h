@@ -2,8 +2,7 @@
  * they go on, and tells the master how far they are.
  *
  * It has a table of descriptors of its own. Where two threads share one, the system counts every use of a descriptor
- * in memory that is shared, in each receive, send and wait; a worker with one loop is spared that (2 to 8 % of a small
- * request, the more the more connections there are). */
+ * in memory that is shared, in each receive, send and wait; a worker with one loop is spared that. */
 #ifndef WORKER_ORDERS_H
 #define WORKER_ORDERS_H
 
@@ -26,6 +25,7 @@ struct worker_orders {
     int spare; /* a descriptor to give up when one comes along from the master and none is left */
     uint64_t steps; /* of the current phase that loops have done */
     enum worker_phase phase;
+    bool leaves;       /* it was told to drain, maybe before all loops had opened */
     bool deaf;         /* the master was told that nothing new is accepted */
     uint64_t deadline; /* of DRAINING and QUITTING; 0: none */
     int status;        /* the exit status */

@@ -3,7 +3,7 @@
  *   pause  for ever, asleep
  *   stop   until somebody lets the process go on: it stops itself
  *   N      N milliseconds
- * and what returns is answered with the line. `start_sleep = N` sleeps in start; `end = stop` and
+ * and what returns is answered with the line. `start_sleep = N` sleeps in start, `close_sleep = N` in each on_close; `end = stop` and
  * `end = loop_stop` never return from that. */
 #include <enchufe/plugin.h>
 #include <signal.h>
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 struct stuck_settings {
-    uint64_t start_sleep;
+    uint64_t start_sleep, close_sleep;
     int end;
 };
 
@@ -25,6 +25,11 @@ static const enchufe_option stuck_options[] = {
       .value = "0s",
       .offset = offsetof(struct stuck_settings, start_sleep),
       .help = "how long start takes" },
+    { .name = "close_sleep",
+      .type = ENCHUFE_OPTION_DURATION,
+      .value = "0s",
+      .offset = offsetof(struct stuck_settings, close_sleep),
+      .help = "how long on_close takes" },
     { .name = "end",
       .type = ENCHUFE_OPTION_ENUM,
       .value = "well",
@@ -90,7 +95,14 @@ static void stuck_on_message(enchufe_conn *conn, const void *data, size_t len)
     enchufe_write(conn, line, len);
 }
 
+static void stuck_on_close(enchufe_conn *conn, int reason)
+{
+    const struct stuck_settings *settings = enchufe_service_settings(enchufe_conn_service(conn));
+    (void)reason;
+    stuck_sleep(settings->close_sleep);
+}
+
 ENCHUFE_PLUGIN(.name = "stuck", .summary = "does not return when told so", .options = stuck_options,
                .settings_size = sizeof(struct stuck_settings), .framing = &stuck_framing,
                .start = stuck_start, .stop = stuck_stop, .loop_stop = stuck_loop_stop,
-               .on_message = stuck_on_message);
+               .on_message = stuck_on_message, .on_close = stuck_on_close);

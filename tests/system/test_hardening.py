@@ -68,4 +68,4 @@ def test_the_units_capabilities_are_enough(as_nobody):
         worker = server.worker()
         os.kill(worker, 19)  # stopped, it cannot obey
         server.stop()
-        server.wait_for_lines("worker does not leave, and is killed", pid=str(worker))
+        server.wait_for_lines("worker stuck", pid=str(worker))

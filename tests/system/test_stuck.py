@@ -262,6 +262,20 @@ def test_a_reload_does_not_wait_for_a_plugin_that_never_returns_from_its_end(end
         server.wait_for_generation(2)
 
 
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_an_end_with_many_callbacks_that_take_their_time_is_not_cut_short(sig):
+    """Together they take 2 s, and each of them 10 ms."""
+    with Server("[server]\ndrain_timeout = 100ms\n" + service("stuck", threads=1, close_sleep="10ms")) as server:
+        clients = [server.connect("stuck") for _ in range(200)]
+        for client in clients:
+            assert client.ask(b"0\n", 2) == b"0\n"
+        server.stop(sig)
+        assert len(server.lines("closed")) == 200
+        assert not server.lines("worker does not leave, and is killed")
+        for client in clients:
+            client.socket.close()
+
+
 @ENDS
 def test_without_a_limit_the_end_of_the_server_is_the_limit_and_the_log_says_why(end):
     config = "[server]\nstall_limit = never\ndrain_timeout = 300ms\n" + service("stuck", end=end)

@@ -250,6 +250,14 @@ def test_what_comes_in_time_counts_though_the_loop_sees_it_late(key, before, aft
                 client.socket.close()
 
 
+def test_idle_timeout_counts_from_what_was_sent_after_a_long_callback():
+    """The loop's timer is due as the callback returns, and its time was read before it."""
+    with Server("[server]\nstall_limit = never\n" + service("stuck", threads=1, idle_timeout="2s")) as server:
+        with server.connect("stuck") as client:
+            assert client.ask(b"2500\n", 5) == b"2500\n"
+            assert seconds_until_closed(client, time.monotonic()) > 1
+
+
 # -- who says what
 
 

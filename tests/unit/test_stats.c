@@ -81,7 +81,7 @@ static void what_a_process_counted_outlives_it(void **state)
     assert_int_equal(stats_connections(table, 1), 0);
     assert_int_equal(stats_connections_all(table), 1);
     assert_int_equal(stats_at(table, 1, 0)->closed, 2);
-    assert_int_equal(stats_at(table, 1, 0)->reasons[ENCHUFE_CLOSED_RESET], 2);
+    assert_int_equal(stats_at(table, 1, 0)->reasons[ENCHUFE_CLOSED_WORKER_DIED], 2);
     stats_forget_connections(table, 1);
     assert_int_equal(stats_at(table, 1, 0)->closed, 2);
     stats_destroy(table);
