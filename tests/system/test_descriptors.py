@@ -4,23 +4,35 @@ import os
 import signal
 import socket
 
+import pytest
+
 from client import Client
 from controlled import Controlled
 from server import service
-from settings import wait_until
+from settings import VARIANT, wait_until
 
 BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
 
 
-def descriptors(pid):
+def descriptors(pid, thread=""):
     """What each is: `socket:[123]`, `anon_inode:[eventpoll]`, a path."""
     found = []
-    for fd in os.listdir(f"/proc/{pid}/fd"):
+    folder = f"/proc/{pid}/task/{thread}/fd" if thread else f"/proc/{pid}/fd"
+    for fd in os.listdir(folder):
         try:
-            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+            found.append(os.readlink(f"{folder}/{fd}"))
         except FileNotFoundError:
             pass  # closed meanwhile
     return found
+
+
+def thread_name(pid, thread):
+    with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def count(links, word):
+    return sum(word in link for link in links)
 
 
 def kinds(pid, word):
@@ -61,6 +73,24 @@ def test_a_worker_has_the_sockets_and_plugins_of_its_own_services_only():
             held.end()
             assert held.receive_all() == b""
     os.close(inherited)
+
+
+@pytest.mark.skipif(VARIANT == "tsan", reason="ThreadSanitizer knows one table")
+def test_the_thread_for_orders_holds_nothing_of_what_the_loop_serves():
+    """Else what the loop closes would stay open, and each use of a descriptor would cost more."""
+    with Controlled(service("echo", listen=BOTH), {"threads": 1}) as server:
+        with server.connect("echo", "tcp") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+            worker = server.worker()
+            orders, = [thread for thread in os.listdir(f"/proc/{worker}/task")
+                       if thread_name(worker, thread) == "orders"]
+            held, loop = descriptors(worker, orders), descriptors(worker, worker)
+            for kind in ("eventpoll", "timerfd", "memfd"):
+                assert count(loop, kind) == 1 and count(held, kind) == 0, (kind, held)
+            # The channel of the master and that for the log; the loop has the connection and the two listeners as well.
+            assert count(held, "socket:") == 2 and count(loop, "socket:") == 6, (held, loop)
+            assert len(sockets_of(server.pid) & set(loop)) == 2
+            assert not sockets_of(server.pid) & set(held)
 
 
 def test_a_plugin_that_is_probed_finds_nothing_of_the_masters():

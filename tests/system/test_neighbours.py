@@ -89,6 +89,29 @@ def test_while_a_flood_is_served_a_quiet_service_waits_for_a_bounded_part_of_it(
         assert sum(began < each < at for each in flood) <= MOST
 
 
+def test_a_quiet_service_waits_for_a_bounded_part_of_each_of_two_floods():
+    """One of them slow: a millisecond each. The first batch shows both that they crowd."""
+    own_descriptors(4 * CONNECTIONS)
+    config = (OPEN + service("slow", "stamp", takes="1ms") + service("fast", "stamp")
+              + service("quiet", "stamp"))
+    with Server(config) as server, contextlib.ExitStack() as stack:
+        floods = [connected(server, stack, name, CONNECTIONS) for name in ("slow", "fast")]
+        quiet = connected(server, stack, "quiet", 1)[0]
+        ask_all(server, floods[0] + floods[1], quiet)
+        before, waits = stamp(quiet), []
+        assert all(stamp(client) for client in floods[0] + floods[1])
+        ask_all(server, floods[0] + floods[1], quiet)
+        waits.append((0, stamp(quiet)))
+        for _ in range(5):
+            began = time.monotonic_ns()
+            quiet.send(b"x")
+            waits.append((began, stamp(quiet)))
+        handled = [[stamp(client) for client in clients] for clients in floods]
+    for began, at in waits:
+        for flood in handled:
+            assert sum(max(began, before) < each < at for each in flood) <= MOST
+
+
 def test_every_connection_of_a_flood_has_its_turn_and_every_answer():
     """Requests wait for each other in every connection, and none is forgotten behind the others."""
     with crowded() as (server, clients, quiet):

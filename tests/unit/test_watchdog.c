@@ -10,6 +10,10 @@
 #include "log.h"
 #include "log_sink.h"
 #include "watchdog.h"
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -277,6 +281,43 @@ static void an_idle_loop_rings_before_it_runs_anything(void **state)
     loop_drop(turning);
 }
 
+static struct watchdog_thread *looking;
+static _Atomic unsigned interrupted;
+
+/* In the middle of the look-out's poll: by its return it was told to end, and the bell has rung. */
+static void wait_for_the_end(int signal)
+{
+    struct pollfd bell = { .fd = looking->dog.watcher.bell, .events = POLLIN };
+
+    (void)signal;
+    interrupted++;
+    while (poll(&bell, 1, -1) != 1)
+        continue;
+}
+
+/* The poll that was interrupted reports no ring, and the look after it takes the ring away. */
+static void a_look_that_takes_the_bell_away_is_the_last_all_the_same(void **state)
+{
+    struct fixture *f = *state;
+
+    sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = wait_for_the_end }, NULL);
+    for (unsigned i = 0; i < 50; i++) {
+        struct watchdog_thread watchdog;
+        looking = &watchdog;
+        watchdog_thread_start(&watchdog, &f->config, f->trace, 0);
+        assert_true(watchdog.running);
+        for (unsigned n = 0; n < 100 * i; n++)
+            sched_yield(); /* sooner or later it is in the poll by then */
+        assert_int_equal(pthread_kill(watchdog.thread, SIGUSR1), 0);
+        while (interrupted == i)
+            sched_yield();
+        alarm(60); /* a thread that goes on looking is not waited for without end */
+        watchdog_thread_end(&watchdog);
+        alarm(0);
+    }
+    signal(SIGUSR1, SIG_DFL);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -293,6 +334,7 @@ int main(void)
         TEST(a_process_that_stood_still_is_not_a_stuck_loop),
         TEST(it_rests_only_after_a_look_at_loops_that_had_seen_the_request),
         TEST(an_idle_loop_rings_before_it_runs_anything),
+        TEST(a_look_that_takes_the_bell_away_is_the_last_all_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
