@@ -154,8 +154,6 @@ static int create_loop(struct worker *worker, size_t index)
     if (worker->setup->signals < 0)
         wl->watcher = &worker->orders.watchdog.watcher;
     int err = worker_loop_create(wl);
-    if (err == 0 && index != 0)
-        err = worker_loop_start(wl);
     if (err != 0)
         worker_loop_end(wl);
     else
@@ -163,7 +161,6 @@ static int create_loop(struct worker *worker, size_t index)
     return err;
 }
 
-/* All but the first have a thread of their own. */
 static int create_loops(struct worker *worker)
 {
     int err = 0;
@@ -180,22 +177,31 @@ static int create_loops(struct worker *worker)
     return err;
 }
 
-/* The first loop runs here, so that whoever looks at the process from outside (`ss`, `lsof`, a debugger) looks at that.
- * A worker that failed goes through all of it, too: loops dispose of what was begun. */
+/* The first loop runs here, so that whoever looks at the process from outside (`ss`, `lsof`, a debugger) looks at that;
+ * each other one has a thread. No plugin is called before the thread is there that ends one which does not return. */
 static void run_loops(struct worker *worker)
 {
     const struct worker_setup *setup = worker->setup;
-    int err = worker->orders.status == 0 ? worker_orders_start(&worker->orders) : -EINVAL;
+    char text[128];
+    int err = worker_orders_start(&worker->orders);
 
     if (err != 0) {
-        worker_orders_fail(&worker->orders, strerror(-err));
-        worker_orders_quit(&worker->orders);
+        snprintf(text, sizeof text, "cannot start the thread for orders: %s", strerror(-err));
+        worker_orders_fail(&worker->orders, text);
+        return;
     }
+    for (size_t i = 1; i < worker->loop_count; i++)
+        worker_loop_start(&worker->loops[i]);
     worker_loop_run(&worker->loops[0]);
     trace_thread(&setup->trace->slots[setup->loops]);
     worker_orders_join(&worker->orders);
+}
+
+static void end_loops(struct worker *worker)
+{
     for (size_t i = 0; i < worker->loop_count; i++)
         worker_loop_end(&worker->loops[i]);
+    free(worker->loops);
 }
 
 int worker_run(const struct worker_setup *setup)
@@ -211,11 +217,10 @@ int worker_run(const struct worker_setup *setup)
     int err = worker_orders_init(&worker.orders, setup);
     if (err != 0)
         worker_orders_fail(&worker.orders, strerror(-err));
-    else if (init_services(&worker) == 0 && start_services(&worker) == 0)
-        create_loops(&worker);
-    if (worker.loop_count != 0)
+    else if (init_services(&worker) == 0 && start_services(&worker) == 0 &&
+             create_loops(&worker) == 0)
         run_loops(&worker);
-    free(worker.loops);
+    end_loops(&worker);
     end_services(&worker);
     worker_orders_free(&worker.orders);
     int status = worker.orders.status;

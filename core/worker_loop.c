@@ -336,12 +336,15 @@ int worker_loop_create(struct worker_loop *wl)
     return 0;
 }
 
-int worker_loop_start(struct worker_loop *wl)
+void worker_loop_start(struct worker_loop *wl)
 {
     int err = pthread_create(&wl->thread, NULL, run, wl);
 
     wl->running = err == 0;
-    return -err;
+    if (wl->running)
+        return;
+    wl->ended = true;
+    fail(wl, &wl->services[0], "cannot start the thread of a loop", -err);
 }
 
 static void carry_out(struct loop_message *message)

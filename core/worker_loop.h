@@ -52,9 +52,9 @@ struct worker_loop {
 int worker_loop_create(struct worker_loop *wl);
 
 /* Runs the loop on this thread until its end; or starts a thread that does. It calls loop_start of the services: a
- * step. The second returns 0 or -errno. */
+ * step. Where the thread cannot be started, the loop has failed and is at its end. */
 void worker_loop_run(struct worker_loop *wl);
-int worker_loop_start(struct worker_loop *wl);
+void worker_loop_start(struct worker_loop *wl);
 
 /* Orders, from another thread: accept (a step follows); serve what is there and end (a
  * step follows once nothing new is accepted); end. The thread's end is a step too. An order that comes after the end does nothing. */

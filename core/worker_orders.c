@@ -37,7 +37,7 @@ static void order_all(struct worker_orders *orders, void (*order)(struct worker_
         order(&orders->loops[i]);
 }
 
-void worker_orders_quit(struct worker_orders *orders)
+static void quit(struct worker_orders *orders)
 {
     if (orders->phase == QUITTING)
         return;
@@ -51,7 +51,7 @@ static void enter_drain(struct worker_orders *orders)
     uint64_t timeout = orders->setup->config->server.drain_timeout;
 
     if (orders->phase < SERVING)
-        worker_orders_quit(orders); /* nobody was served yet */
+        quit(orders); /* nobody was served yet */
     if (orders->phase != SERVING)
         return;
     orders->phase = DRAINING;
@@ -98,7 +98,7 @@ static void count_steps(struct worker_orders *orders)
             worker_orders_fail(orders, *wl->error != '\0' ? wl->error : strerror(-wl->failure));
     }
     if (orders->status != 0)
-        worker_orders_quit(orders);
+        quit(orders);
 }
 
 /* A loop without connections may be at its end already. */
@@ -135,7 +135,7 @@ static void take_order(struct worker_orders *orders, const struct channel_packet
     else if (packet->type == CHANNEL_DRAIN)
         enter_drain(orders);
     else if (packet->type == CHANNEL_QUIT)
-        worker_orders_quit(orders);
+        quit(orders);
     else if (packet->type == CHANNEL_LOG && packet->fd >= 0)
         take_log(orders, packet->fd);
     if (packet->fd >= 0)
@@ -151,9 +151,9 @@ static void take_signal(struct worker_orders *orders)
     if (info.ssi_signo == SIGTERM && orders->phase != DRAINING)
         enter_drain(orders);
     else if (info.ssi_signo == SIGTERM)
-        worker_orders_quit(orders); /* the second time is impatience */
+        quit(orders); /* the second time is impatience */
     else if (info.ssi_signo == SIGINT || info.ssi_signo == SIGQUIT)
-        worker_orders_quit(orders);
+        quit(orders);
 }
 
 static int wait_ms(const struct worker_orders *orders)
@@ -208,7 +208,7 @@ static int serve(struct worker_orders *orders)
         if (late && orders->phase == QUITTING)
             return -ETIMEDOUT; /* a plugin does not return */
         if (late && orders->phase == DRAINING)
-            worker_orders_quit(orders);
+            quit(orders);
         if (n <= 0)
             continue;
         if (fds[0].revents != 0) {

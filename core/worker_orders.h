@@ -37,13 +37,10 @@ int worker_orders_init(struct worker_orders *orders, const struct worker_setup *
 void worker_orders_free(struct worker_orders *orders);
 
 /* Tells the master why this worker fails; only the first reason counts. For the main thread before
- * worker_orders_start(). Returns -EINVAL. */
+ * worker_orders_start(), or where that failed. Returns -EINVAL. */
 int worker_orders_fail(struct worker_orders *orders, const char *text);
 
-/* Tells all loops that there are to end. For the main thread before worker_orders_start(). */
-void worker_orders_quit(struct worker_orders *orders);
-
-/* Starts the thread. It ends when every loop has; where one does not, because a plugin does not return, or where the
+/* Starts the thread, before any loop runs. It ends when every loop has; where one does not, because a plugin does not return, or where the
  * master is gone, it ends the process. Returns 0 or -errno. */
 int worker_orders_start(struct worker_orders *orders);
 
