@@ -123,8 +123,10 @@ static void stop_services(struct worker *worker)
 
     if (setup->signals < 0)
         watchdog_thread_start(&watchdog, setup->config, setup->trace, setup->loops);
-    while (worker->started > 0)
+    while (worker->started > 0) {
+        worker_orders_take_log(&worker->orders);
         service_stop(&worker->services[--worker->started]);
+    }
     if (setup->signals < 0)
         watchdog_thread_end(&watchdog);
 }
@@ -150,6 +152,7 @@ static int create_loop(struct worker *worker, size_t index)
         .index = index,
         .notify = worker->orders.steps_fd,
         .log_channel = index == 0 ? worker->orders.log_ends[1] : -1,
+        .spare = -1,
     };
     if (worker->setup->signals < 0)
         wl->watcher = &worker->orders.watchdog.watcher;

@@ -269,6 +269,7 @@ static void *run(void *arg)
         _exit(1);
     if (orders->spare >= 0)
         close(orders->spare);
+    orders->spare = -1;
     orders->over = true;
     channel_send(orders->log_ends[0], CHANNEL_QUIT, NULL,
                  -1); /* cuts the wait of take_logs() short */
@@ -287,15 +288,10 @@ int worker_orders_start(struct worker_orders *orders)
 static void take_logs(const struct worker_orders *orders)
 {
     struct pollfd pollfd = { .fd = orders->log_ends[1], .events = POLLIN };
-    struct channel_packet packet;
 
-    while (!orders->over) {
-        poll(&pollfd, 1, LOOK_MS);
-        if (channel_receive(pollfd.fd, &packet) <= 0 || packet.fd < 0)
-            continue;
-        log_sink_take(packet.fd);
-        close(packet.fd);
-    }
+    while (!orders->over)
+        if (poll(&pollfd, 1, LOOK_MS) > 0)
+            worker_loop_take_log(pollfd.fd, &orders->loops[0].spare);
 }
 
 void worker_orders_join(struct worker_orders *orders)
@@ -305,6 +301,15 @@ void worker_orders_join(struct worker_orders *orders)
     take_logs(orders);
     pthread_join(orders->thread, NULL);
     orders->running = false;
+}
+
+/* What the thread passed on at last, and what came when it was over. */
+void worker_orders_take_log(struct worker_orders *orders)
+{
+    while (worker_loop_take_log(orders->log_ends[1], &orders->spare))
+        continue;
+    while (worker_loop_take_log(orders->setup->channel, &orders->spare))
+        continue;
 }
 
 int worker_orders_init(struct worker_orders *orders, const struct worker_setup *setup)
@@ -327,6 +332,8 @@ int worker_orders_init(struct worker_orders *orders, const struct worker_setup *
 void worker_orders_free(struct worker_orders *orders)
 {
     watchdog_free(&orders->watchdog);
+    if (orders->spare >= 0)
+        close(orders->spare);
     for (size_t i = 0; i < 2; i++)
         if (orders->log_ends[i] >= 0)
             close(orders->log_ends[i]);

@@ -23,7 +23,8 @@ struct worker_orders {
     _Atomic bool over; /* and it does nothing any more */
     int steps_fd;      /* an eventfd: loops have done steps */
     int log_ends[2]; /* a channel to the first loop, which alone can change what the loops log to */
-    int spare; /* a descriptor to give up when one comes along from the master and none is left */
+    int spare; /* a descriptor to give up when one comes along from the master and none is left; -1: none. The thread's,
+                * and after its end the main thread's */
     uint64_t steps; /* of the current phase that loops have done */
     enum worker_phase phase;
     bool deaf;         /* the master was told that nothing new is accepted */
@@ -46,5 +47,8 @@ int worker_orders_start(struct worker_orders *orders);
 
 /* Waits for that end. */
 void worker_orders_join(struct worker_orders *orders);
+
+/* After that, for the main thread: logs to where the master has moved the log meanwhile. Never blocks. */
+void worker_orders_take_log(struct worker_orders *orders);
 
 #endif
