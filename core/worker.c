@@ -124,8 +124,10 @@ static void stop_services(struct worker *worker)
 
     if (setup->signals < 0)
         watchdog_thread_start(&watchdog, setup->config, setup->trace, setup->loops);
-    while (worker->started > 0)
+    while (worker->started > 0) {
+        worker_orders_take_log(&worker->orders);
         service_stop(&worker->services[--worker->started]);
+    }
     if (setup->signals < 0)
         watchdog_thread_end(&watchdog);
 }
@@ -151,12 +153,11 @@ static int create_loop(struct worker *worker, size_t index)
         .index = index,
         .notify = worker->orders.steps_fd,
         .log_channel = index == 0 ? worker->orders.log_ends[1] : -1,
+        .spare = -1,
     };
     if (worker->setup->signals < 0)
         wl->watcher = &worker->orders.watchdog.watcher;
     int err = worker_loop_create(wl);
-    if (err == 0 && index != 0)
-        err = worker_loop_start(wl);
     if (err != 0)
         worker_loop_end(wl);
     else
@@ -164,7 +165,6 @@ static int create_loop(struct worker *worker, size_t index)
     return err;
 }
 
-/* All but the first have a thread of their own. */
 static int create_loops(struct worker *worker)
 {
     int err = 0;
@@ -181,22 +181,31 @@ static int create_loops(struct worker *worker)
     return err;
 }
 
-/* The first loop runs here, so that whoever looks at the process from outside (`ss`, `lsof`, a debugger) looks at that.
- * A worker that failed goes through all of it, too: loops dispose of what was begun. */
+/* The first loop runs here, so that whoever looks at the process from outside (`ss`, `lsof`, a debugger) looks at that;
+ * each other one has a thread. No plugin is called before the thread is there that ends one which does not return. */
 static void run_loops(struct worker *worker)
 {
     const struct worker_setup *setup = worker->setup;
-    int err = worker->orders.status == 0 ? worker_orders_start(&worker->orders) : -EINVAL;
+    char text[128];
+    int err = worker_orders_start(&worker->orders);
 
     if (err != 0) {
-        worker_orders_fail(&worker->orders, strerror(-err));
-        worker_orders_quit(&worker->orders);
+        snprintf(text, sizeof text, "cannot start the thread for orders: %s", strerror(-err));
+        worker_orders_fail(&worker->orders, text);
+        return;
     }
+    for (size_t i = 1; i < worker->loop_count; i++)
+        worker_loop_start(&worker->loops[i]);
     worker_loop_run(&worker->loops[0]);
     trace_thread(&setup->trace->slots[setup->loops]);
     worker_orders_join(&worker->orders);
+}
+
+static void end_loops(struct worker *worker)
+{
     for (size_t i = 0; i < worker->loop_count; i++)
         worker_loop_end(&worker->loops[i]);
+    free(worker->loops);
 }
 
 int worker_run(const struct worker_setup *setup)
@@ -214,11 +223,10 @@ int worker_run(const struct worker_setup *setup)
     int err = worker_orders_init(&worker.orders, setup);
     if (err != 0)
         worker_orders_fail(&worker.orders, strerror(-err));
-    else if (init_services(&worker) == 0 && start_services(&worker) == 0)
-        create_loops(&worker);
-    if (worker.loop_count != 0)
+    else if (init_services(&worker) == 0 && start_services(&worker) == 0 &&
+             create_loops(&worker) == 0)
         run_loops(&worker);
-    free(worker.loops);
+    end_loops(&worker);
     end_services(&worker);
     worker_orders_free(&worker.orders);
     int status = worker.orders.status;

@@ -213,26 +213,33 @@ static void log_due(struct log_batch *batch)
         log_batch_flush();
 }
 
+bool worker_loop_take_log(int channel, int *spare)
+{
+    struct channel_packet packet;
+
+    if (*spare >= 0)
+        close(*spare);
+    bool any = channel_receive(channel, &packet) > 0;
+    if (any && packet.fd >= 0) {
+        log_sink_take(packet.fd);
+        close(packet.fd);
+    }
+    *spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return any;
+}
+
 /* For all loops of the worker, whose table of descriptors is one. */
 static void take_log(struct loop_source *source, uint32_t events)
 {
     struct worker_loop *wl = CONTAINER_OF(source, struct worker_loop, log_order);
-    struct channel_packet packet;
 
     (void)events;
-    if (wl->spare >= 0)
-        close(wl->spare);
-    if (channel_receive(source->fd, &packet) > 0 && packet.fd >= 0) {
-        log_sink_take(packet.fd);
-        close(packet.fd);
-    }
-    wl->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    worker_loop_take_log(source->fd, &wl->spare);
 }
 
 static void begin_log(struct worker_loop *wl)
 {
     wl->log_order = (struct loop_source){ .fd = wl->log_channel, .ready = take_log };
-    wl->spare = -1;
     if (wl->log_channel >= 0 && loop_watch(wl->loop, &wl->log_order, EPOLLIN) == 0)
         wl->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     wl->log = (struct log_batch){ .due = log_due };
@@ -300,8 +307,6 @@ void worker_loop_run(struct worker_loop *wl)
         if (wl->places[i].service != NULL)
             service_loop_stop(&wl->places[i]);
     log_batch_use(NULL);
-    if (wl->spare >= 0)
-        close(wl->spare);
     trace_thread(NULL);
     wl->ended = true;
     step_done(wl, err);
@@ -336,12 +341,15 @@ int worker_loop_create(struct worker_loop *wl)
     return 0;
 }
 
-int worker_loop_start(struct worker_loop *wl)
+void worker_loop_start(struct worker_loop *wl)
 {
     int err = pthread_create(&wl->thread, NULL, run, wl);
 
     wl->running = err == 0;
-    return -err;
+    if (wl->running)
+        return;
+    wl->ended = true;
+    fail(wl, &wl->services[0], "cannot start the thread of a loop", -err);
 }
 
 static void carry_out(struct loop_message *message)
@@ -380,6 +388,8 @@ void worker_loop_end(struct worker_loop *wl)
     if (wl->running)
         pthread_join(wl->thread, NULL);
     datagram_batch_free(wl->batch);
+    if (wl->spare >= 0)
+        close(wl->spare);
     if (wl->loop != NULL)
         loop_drop(wl->loop);
     free(wl->places);

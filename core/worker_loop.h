@@ -42,7 +42,7 @@ struct worker_loop {
     struct log_batch log;
     struct timer log_flush;
     struct loop_source log_order;
-    int spare;          /* a descriptor to give up when that brings one and none is left */
+    int spare; /* a descriptor to give up when that brings one and none is left; -1: none. Outlives the run */
     struct timer leave; /* once nobody is on the way to an endpoint that is gone */
     bool draining;
 };
@@ -52,9 +52,9 @@ struct worker_loop {
 int worker_loop_create(struct worker_loop *wl);
 
 /* Runs the loop on this thread until its end; or starts a thread that does. It calls loop_start of the services: a
- * step. The second returns 0 or -errno. */
+ * step. Where the thread cannot be started, the loop has failed and is at its end. */
 void worker_loop_run(struct worker_loop *wl);
-int worker_loop_start(struct worker_loop *wl);
+void worker_loop_start(struct worker_loop *wl);
 
 /* Orders, from another thread: accept (a step follows); serve what is there and end (a step follows once
  * nothing new is accepted); end. The thread's end is a step too. An order that comes after the end does
@@ -62,6 +62,11 @@ int worker_loop_start(struct worker_loop *wl);
 void worker_loop_listen(struct worker_loop *wl);
 void worker_loop_drain(struct worker_loop *wl);
 void worker_loop_quit(struct worker_loop *wl);
+
+/* Logs to what the next message on a channel brings, if it brings anything, for all threads with this table of
+ * descriptors. *spare (-1: none) is given up for it, and had again. Never blocks. Returns whether there was a
+ * message. */
+bool worker_loop_take_log(int channel, int *spare);
 
 /* Joins a thread of the loop's own that has ended or will, and frees what it had. */
 void worker_loop_end(struct worker_loop *wl);

@@ -38,7 +38,7 @@ static void order_all(struct worker_orders *orders, void (*order)(struct worker_
         order(&orders->loops[i]);
 }
 
-void worker_orders_quit(struct worker_orders *orders)
+static void quit(struct worker_orders *orders)
 {
     if (orders->phase == QUITTING)
         return;
@@ -52,7 +52,7 @@ static void enter_drain(struct worker_orders *orders)
     uint64_t timeout = orders->setup->config->server.drain_timeout;
 
     if (orders->phase < OPENING)
-        worker_orders_quit(orders); /* nobody was served yet */
+        quit(orders); /* nobody was served yet */
     orders->leaves = true;
     if (orders->phase != SERVING)
         return;
@@ -102,7 +102,7 @@ static void count_steps(struct worker_orders *orders)
             worker_orders_fail(orders, *wl->error != '\0' ? wl->error : strerror(-wl->failure));
     }
     if (orders->status != 0)
-        worker_orders_quit(orders);
+        quit(orders);
 }
 
 /* A loop without connections may be at its end already. */
@@ -112,6 +112,15 @@ static bool all_deaf(const struct worker_orders *orders)
         if (!orders->loops[i].deaf && !orders->loops[i].ended)
             return false;
     return true;
+}
+
+/* Before the plugins stop, which may take its time: a reload waits for this. */
+static void tell_deaf(struct worker_orders *orders)
+{
+    if (orders->phase != DRAINING || orders->deaf || !all_deaf(orders))
+        return;
+    orders->deaf = true;
+    channel_send(orders->setup->channel, CHANNEL_DEAF, NULL, -1);
 }
 
 static bool all_ended(const struct worker_orders *orders)
@@ -139,7 +148,7 @@ static void take_order(struct worker_orders *orders, const struct channel_packet
     else if (packet->type == CHANNEL_DRAIN)
         enter_drain(orders);
     else if (packet->type == CHANNEL_QUIT)
-        worker_orders_quit(orders);
+        quit(orders);
     else if (packet->type == CHANNEL_LOG && packet->fd >= 0)
         take_log(orders, packet->fd);
     if (packet->fd >= 0)
@@ -155,9 +164,9 @@ static void take_signal(struct worker_orders *orders)
     if (info.ssi_signo == SIGTERM && orders->phase != DRAINING)
         enter_drain(orders);
     else if (info.ssi_signo == SIGTERM)
-        worker_orders_quit(orders); /* the second time is impatience */
+        quit(orders); /* the second time is impatience */
     else if (info.ssi_signo == SIGINT || info.ssi_signo == SIGQUIT)
-        worker_orders_quit(orders);
+        quit(orders);
 }
 
 static int wait_ms(const struct worker_orders *orders)
@@ -200,14 +209,11 @@ static int serve(struct worker_orders *orders)
     for (;;) {
         bool over = all_ended(orders); /* asked first: the last step may be why it failed */
         count_steps(orders);
+        if (!over && orders->steps >= setup->loops)
+            next_phase(orders);
+        tell_deaf(orders);
         if (over)
             return 0;
-        if (orders->steps >= setup->loops)
-            next_phase(orders);
-        if (orders->phase == DRAINING && !orders->deaf && all_deaf(orders)) {
-            orders->deaf = true;
-            channel_send(setup->channel, CHANNEL_DEAF, NULL, -1);
-        }
         int n = poll(fds, 4, wait_ms(orders));
         if (n < 0 && errno != EINTR)
             return -errno;
@@ -216,7 +222,7 @@ static int serve(struct worker_orders *orders)
         if (late && orders->phase == QUITTING)
             return -ETIMEDOUT; /* a plugin does not return */
         if (late && orders->phase == DRAINING)
-            worker_orders_quit(orders);
+            quit(orders);
         if (n <= 0)
             continue;
         if (fds[0].revents != 0) {
@@ -277,6 +283,7 @@ static void *run(void *arg)
         _exit(1);
     if (orders->spare >= 0)
         close(orders->spare);
+    orders->spare = -1;
     orders->over = true;
     channel_send(orders->log_ends[0], CHANNEL_QUIT, NULL,
                  -1); /* cuts the wait of take_logs() short */
@@ -295,15 +302,10 @@ int worker_orders_start(struct worker_orders *orders)
 static void take_logs(const struct worker_orders *orders)
 {
     struct pollfd pollfd = { .fd = orders->log_ends[1], .events = POLLIN };
-    struct channel_packet packet;
 
-    while (!orders->over) {
-        poll(&pollfd, 1, LOOK_MS);
-        if (channel_receive(pollfd.fd, &packet) <= 0 || packet.fd < 0)
-            continue;
-        log_sink_take(packet.fd);
-        close(packet.fd);
-    }
+    while (!orders->over)
+        if (poll(&pollfd, 1, LOOK_MS) > 0)
+            worker_loop_take_log(pollfd.fd, &orders->loops[0].spare);
 }
 
 void worker_orders_join(struct worker_orders *orders)
@@ -313,6 +315,15 @@ void worker_orders_join(struct worker_orders *orders)
     take_logs(orders);
     pthread_join(orders->thread, NULL);
     orders->running = false;
+}
+
+/* What the thread passed on at last, and what came when it was over. */
+void worker_orders_take_log(struct worker_orders *orders)
+{
+    while (worker_loop_take_log(orders->log_ends[1], &orders->spare))
+        continue;
+    while (worker_loop_take_log(orders->setup->channel, &orders->spare))
+        continue;
 }
 
 int worker_orders_init(struct worker_orders *orders, const struct worker_setup *setup)
@@ -335,6 +346,8 @@ int worker_orders_init(struct worker_orders *orders, const struct worker_setup *
 void worker_orders_free(struct worker_orders *orders)
 {
     watchdog_free(&orders->watchdog);
+    if (orders->spare >= 0)
+        close(orders->spare);
     for (size_t i = 0; i < 2; i++)
         if (orders->log_ends[i] >= 0)
             close(orders->log_ends[i]);

@@ -22,7 +22,8 @@ struct worker_orders {
     _Atomic bool over; /* and it does nothing any more */
     int steps_fd;      /* an eventfd: loops have done steps */
     int log_ends[2]; /* a channel to the first loop, which alone can change what the loops log to */
-    int spare; /* a descriptor to give up when one comes along from the master and none is left */
+    int spare; /* a descriptor to give up when one comes along from the master and none is left; -1: none. The thread's,
+                * and after its end the main thread's */
     uint64_t steps; /* of the current phase that loops have done */
     enum worker_phase phase;
     bool leaves;       /* it was told to drain, maybe before all loops had opened */
@@ -37,17 +38,17 @@ int worker_orders_init(struct worker_orders *orders, const struct worker_setup *
 void worker_orders_free(struct worker_orders *orders);
 
 /* Tells the master why this worker fails; only the first reason counts. For the main thread before
- * worker_orders_start(). Returns -EINVAL. */
+ * worker_orders_start(), or where that failed. Returns -EINVAL. */
 int worker_orders_fail(struct worker_orders *orders, const char *text);
 
-/* Tells all loops that there are to end. For the main thread before worker_orders_start(). */
-void worker_orders_quit(struct worker_orders *orders);
-
-/* Starts the thread. It ends when every loop has; where one does not, because a plugin does not return, or where the
- * master is gone, it ends the process. Returns 0 or -errno. */
+/* Starts the thread, before any loop runs. It ends when every loop has; where one does not, because a plugin
+ * does not return, or where the master is gone, it ends the process. Returns 0 or -errno. */
 int worker_orders_start(struct worker_orders *orders);
 
 /* Waits for that end. */
 void worker_orders_join(struct worker_orders *orders);
+
+/* After that, for the main thread: logs to where the master has moved the log meanwhile. Never blocks. */
+void worker_orders_take_log(struct worker_orders *orders);
 
 #endif

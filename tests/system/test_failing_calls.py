@@ -1,14 +1,16 @@
 """The system fails, on purpose: each call in turn, in each process (see faults.py and tests/fault/)."""
 
+import mmap
 import os
 import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import faults
-from server import environment
-from settings import ENCHUFE, PLUGINS, SANITIZED, SOAK, soak
+from server import Server, environment, service
+from settings import DEADLINE, ENCHUFE, PLUGINS, SANITIZED, SOAK, soak
 
 pytestmark = pytest.mark.skipif(SANITIZED, reason="sanitizers bring a malloc of their own")
 
@@ -16,6 +18,7 @@ pytestmark = pytest.mark.skipif(SANITIZED, reason="sanitizers bring a malloc of 
 SAMPLE = 2
 CALLS_MAX = 500
 AT_ONCE = 3  # runs
+WORKER, = [number for number, name in faults.PROCESSES.items() if name == "worker"]
 
 FUNCTIONS = faults.functions() if not SANITIZED else []
 
@@ -69,6 +72,20 @@ def test_a_call_that_fails_is_refused_or_recovered_from(function, calls):
             seen = {outcome: outcomes.count(outcome) for outcome in ("refused", "recovered")}
             if any(seen.values()):
                 print(f"{function} in {faults.PROCESSES[process]}: {seen}")
+
+
+@pytest.mark.parametrize("number, thread", [(1, "for orders"), (2, "of a loop")])
+def test_a_worker_that_lacks_a_thread_waits_for_no_plugin(number, thread):
+    """No start_timeout would end it, so the worker must by itself, before or while a plugin hangs."""
+    with tempfile.NamedTemporaryFile() as notes:
+        notes.truncate(mmap.PAGESIZE)
+        env = {"LD_PRELOAD": faults.LIBRARY, "FAULT": f"pthread_create {number} {WORKER}",
+               "FAULT_FILE": notes.name}
+        config = "[server]\nthreads = 2\nstart_timeout = 0\n"
+        with Server(config + service("refuser", at="loop_start", hangs="yes"), env=env, wait=False) as server:
+            assert server.process.wait(DEADLINE) == 1
+            error, = [line["error"] for line in server.lines("worker cannot start")]
+            assert f"cannot start the thread {thread}" in error
 
 
 def test_a_faulty_configuration_is_refused_whatever_memory_lacks(tmp_path):

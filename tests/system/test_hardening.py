@@ -43,6 +43,29 @@ def test_the_unit_lets_workers_have_an_empty_network():
     assert sorted(UNIT["RestrictNamespaces"].split()) == ["net", "user"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
+@pytest.mark.skipif(VARIANT == "tsan", reason="stays in the network")
+@pytest.mark.parametrize("writable, words", [("", "all"), ("/user", "no")])
+def test_where_no_limits_can_be_written_workers_have_an_empty_network_and_the_filter(tmp_path, writable, words):
+    """As with ProtectKernelTunables. Where /proc/sys/user alone can be written to, the network is enough."""
+    assert UNIT["ProtectKernelTunables"] == "yes"
+    script = tmp_path / "start"
+    script.write_text("#!/bin/sh\nmount --bind /proc/sys /proc/sys && "
+                      f"mount --bind /proc/sys{writable} /proc/sys{writable} && "
+                      f"mount -o remount,bind,ro /proc/sys && exec {ENCHUFE} \"$@\"\n")
+    script.chmod(0o755)
+    wrapper = tmp_path / "apart"
+    wrapper.write_text(f"#!/bin/sh\nexec unshare --mount {script} \"$@\"\n")
+    wrapper.chmod(0o755)
+    with Server(service("echo"), binary=str(wrapper)) as server:
+        if server.lines("sandbox is incomplete") or int(server.lines("sandbox")[0]["landlock"]) < 6:
+            pytest.skip("this kernel lacks a part")
+        assert server.lines("sandbox")[0]["filter"] == words
+        assert os.readlink(f"/proc/{server.worker()}/ns/net") != os.readlink("/proc/self/ns/net")
+        with server.connect("echo") as client:
+            assert client.ask(b"hola", 4) == b"hola"
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
 def test_the_units_capabilities_are_enough(as_nobody):
     """To take a port below 1024, become another user, and end a worker of that user that is stuck."""

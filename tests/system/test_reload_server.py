@@ -8,7 +8,7 @@ import pytest
 
 from controlled import Controlled, is_refused
 from processes import log_descriptors
-from server import service
+from server import service, share_with_workers
 from settings import wait_until
 
 ECHO = service("echo")
@@ -75,6 +75,29 @@ def test_a_worker_whose_first_loop_has_ended_follows_a_log_that_is_moved():
             os.rename(log, log + ".old")
             server.process.send_signal(signal.SIGUSR1)
             wait_until(lambda: {path for path, _ in log_descriptors(old, log)} == {log}, "the new log")
+
+
+@pytest.mark.parametrize("hoards", ["no", "yes"])
+def test_plugins_that_stop_follow_a_log_that_is_moved(hoards):
+    """The later ones do, while the first to stop takes its time, and may leave no descriptor."""
+    with Controlled(ECHO, {"log": "{dir}/one.log"}, wait=False) as server:
+        log, gate = server.path("one.log"), server.path("gate")
+        os.mkfifo(gate)
+        share_with_workers(server.directory)
+        server.wait_for_log(" ready ", file=log)
+        server.write(service("counts", "lifecycle") +
+                     service("x", "slow_stop", gate=gate, hoards=hoards, read_paths=gate, max_files=100))
+        server.reload()
+        server.write(ECHO)
+        server.hang_up()
+        server.wait_for_log("slow_stop waits", file=log)
+        os.rename(log, log + ".old")
+        server.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: os.path.exists(log), "the log is opened again")
+        server.status()  # the master takes one order after the other, so the worker has been told
+        with open(gate, "wb") as file:
+            file.write(b"go")
+        server.wait_for_log("lifecycle opened=0", file=log)
 
 
 @pytest.mark.parametrize("how", ["at once", "after the old generation"])

@@ -425,8 +425,8 @@ static void only_the_keys_of_1_0_are_kept_from_every_plugin(void **state)
     assert_int_equal(config_key_since("max_memory"), 1);
 }
 
-/* All keys are named here, so that whoever adds one decides, and nobody makes a guard a plugin's by accident. What these
- * grant (`connect`, paths) is less without the key; what they limit is the plugin's own clients. */
+/* All keys are named here, so that whoever adds one decides, and nobody makes a guard a plugin's by accident.
+ * What these grant (`connect`, paths) is less without the key; what they limit is the plugin's own clients. */
 static void only_keys_that_guard_nobody_may_be_shadowed(void **state)
 {
     static const char *const harmless[] = { "connect",         "read_paths",
