@@ -100,6 +100,22 @@ def test_plugins_that_stop_follow_a_log_that_is_moved(hoards):
         server.wait_for_log("lifecycle opened=0", file=log)
 
 
+def test_a_reload_does_not_wait_for_plugins_that_stop():
+    with Controlled(ECHO, {"stall_limit": "never"}) as server:
+        gate = server.path("gate")
+        os.mkfifo(gate)
+        share_with_workers(server.directory)
+        server.write(ECHO + service("x", "slow_stop", gate=gate, read_paths=gate))
+        server.reload()
+        server.write(ECHO + service("x", "slow_stop"))
+        assert "generation 3 serves" in server.reload()
+        server.wait_for_log("slow_stop waits")
+        assert set(server.generations()) == {"serving", "draining"}
+        with open(gate, "wb") as file:
+            file.write(b"go")
+        server.wait_for_generation(3)
+
+
 @pytest.mark.parametrize("how", ["at once", "after the old generation"])
 def test_a_reload_that_fails_leaves_the_log_where_it_was(how):
     with Controlled(ECHO, {"drain_timeout": "none"}) as server:
