@@ -16,6 +16,7 @@
 #define HANDLER_FRAMES 8
 
 #define PROGRAM "/proc/self/exe"
+#define PROGRAM_NAME "enchufe"
 /* Where the dynamic linker found plugins: a link to a memory file, which has their name. */
 #define MEMORY_FILES "/proc/self/fd/"
 #define LINK_START "/memfd:"
@@ -99,7 +100,7 @@ static bool add(struct backtrace *taken, uint64_t at)
     *frame = (struct backtrace_frame){ .address = at, .times = 1 };
     if (module != NULL) {
         frame->offset = at - module->l_addr;
-        name_module(frame, *module->l_name != '\0' ? module->l_name : "enchufe");
+        name_module(frame, *module->l_name != '\0' ? module->l_name : PROGRAM_NAME);
     }
     taken->count = count + 1;
     return module != NULL;
@@ -164,7 +165,7 @@ void backtrace_log(const struct backtrace *taken, const char *worker, int pid)
             LOG_NUM("times", frame.times), /* last, and left out where it is 1 */
         };
         size_t count = sizeof fields / sizeof *fields;
-        outermost = strcmp(frame.symbol, OUTERMOST) == 0;
+        outermost = strcmp(frame.symbol, OUTERMOST) == 0 && strcmp(frame.module, PROGRAM_NAME) == 0;
         log_write(ENCHUFE_LOG_ERROR, "frame", fields, frame.times > 1 ? count : count - 1);
     }
 }

@@ -308,8 +308,11 @@ struct control *control_open(const char *path, int inherited, struct loop *loop,
     struct control *control = calloc(1, sizeof *control);
     const char *where = path != NULL ? path : control_default_path(), *wrong = NULL;
 
-    if (control == NULL)
+    if (control == NULL) {
+        log_event(path != NULL ? ENCHUFE_LOG_ERROR : ENCHUFE_LOG_WARNING, "no control socket",
+                  LOG_STR("path", where), LOG_STR("error", strerror(ENOMEM)));
         return NULL;
+    }
     *control = (struct control){ .source = { .fd = -1, .ready = control_ready },
                                  .loop = loop,
                                  .orders = *orders,

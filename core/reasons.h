@@ -25,10 +25,10 @@
     REASON(LIMIT, "limit", "max_connections were open already")                                 \
     REASON(FIRST_BYTE, "first-byte-timeout", "nothing was said for first_byte_timeout")         \
     REASON(MESSAGE, "message-timeout", "a message took longer than message_timeout")            \
-    REASON(SESSION, "session-timeout", "the connection lasted for session_timeout")                   \
+    REASON(SESSION, "session-timeout", "the connection lasted for session_timeout")             \
     REASON(DENIED, "denied", "the section does not allow this address")                         \
     REASON(SOURCE_LIMIT, "source-limit", "max_connections_per_source were open already")        \
-    REASON(SOURCE_RATE, "source-rate", "the source came faster than rate_per_source")      \
+    REASON(SOURCE_RATE, "source-rate", "the source came faster than rate_per_source")          \
     REASON(WORKER_DIED, "worker-died", "the process that served it died")
 /* clang-format on */
 

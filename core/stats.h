@@ -60,7 +60,7 @@ void stats_connection_ended(struct stats_table *table, size_t service);
 int64_t stats_connections(const struct stats_table *table, size_t service);
 int64_t stats_connections_all(const struct stats_table *table);
 
-/* The connections that a worker took along as it died: counted as ended by a reset. For the master, after
+/* The connections that a worker took along as it died: counted under a reason of its own. For the master, after
  * the worker's end. */
 void stats_forget_connections(struct stats_table *table, size_t service);
 

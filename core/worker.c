@@ -108,8 +108,8 @@ static int start_services(struct worker *worker)
         if (err != 0) {
             const struct place *place = &service->config->plugin_place;
             char text[512];
-            snprintf(text, sizeof text, "%s:%u: [%s] start of plugin %s failed: %s", place->file,
-                     place->line, service->name, service->plugin.v.name, strerror(-err));
+            snprintf(text, sizeof text, "[%s] start of plugin %s failed: %s (%s:%u)", service->name,
+                     service->plugin.v.name, strerror(-err), place->file, place->line);
             return worker_orders_fail(&worker->orders, text);
         }
         worker->started++;
@@ -182,7 +182,7 @@ static int create_loops(struct worker *worker)
 }
 
 /* The first loop runs here, so that whoever looks at the process from outside (`ss`, `lsof`, a debugger) looks at that;
- * each other one has a thread. No plugin is called before the thread is there that ends one which does not return. */
+ * each other one has a thread. No plugin's loop begins before the thread is there that ends one which does not return. */
 static void run_loops(struct worker *worker)
 {
     const struct worker_setup *setup = worker->setup;

@@ -13,11 +13,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/*
- * How long a handshake that had begun may take to end. A lost packet of it is sent again after 200 ms, and a second
- * time 400 ms later.
- */
-#define HANDSHAKE_MS 1000
+/* How long a handshake that had begun may take to end: where its last packet is lost, the client's first data ends it,
+ * which is sent again after 0.2 and 0.6 s, or our part of it, which the system sends again after 1 s. */
+#define HANDSHAKE_MS 1300
 
 /* How long a line of the log may wait for others to be written with. */
 #define LOG_KEPT_MS 100
@@ -171,6 +169,7 @@ static void leave(struct timer *timer)
 /* Whoever is just being let in by the system at an endpoint that is gone thinks that he is in already. */
 static void carry_out_drain(struct worker_loop *wl)
 {
+    uint64_t limit = wl->setup->config->server.drain_timeout, handshake = HANDSHAKE_MS;
     bool waits = false;
 
     if (wl->draining)
@@ -179,7 +178,10 @@ static void carry_out_drain(struct worker_loop *wl)
     for (size_t i = 0; i < wl->acceptor_count; i++)
         waits = acceptor_keep_out(&wl->acceptors[i]) || waits;
     wl->leave.fire = leave;
-    if (!waits || loop_timer(wl->loop, &wl->leave, clock_ms() + HANDSHAKE_MS) != 0)
+    /* Those that were let in need some of the time as well. */
+    if (limit != 0 && limit / 2 < handshake)
+        handshake = limit / 2;
+    if (!waits || loop_timer(wl->loop, &wl->leave, clock_ms() + handshake) != 0)
         leave(&wl->leave);
 }
 
@@ -308,6 +310,8 @@ void worker_loop_run(struct worker_loop *wl)
             service_loop_stop(&wl->places[i]);
     log_batch_use(NULL);
     trace_thread(NULL);
+    if (wl->failure == 0)
+        wl->failure = err; /* before `ended`, at which it is asked for the last time */
     wl->ended = true;
     step_done(wl, err);
 }
@@ -348,8 +352,8 @@ void worker_loop_start(struct worker_loop *wl)
     wl->running = err == 0;
     if (wl->running)
         return;
-    wl->ended = true;
     fail(wl, &wl->services[0], "cannot start the thread of a loop", -err);
+    wl->ended = true;
 }
 
 static void carry_out(struct loop_message *message)

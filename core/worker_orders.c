@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* How long the loops may take to end at once, with a callback for each connection. A single one that does not return
- * is ended before that, after stall_limit. */
+ * is ended after stall_limit, if that is less. */
 #define QUIT_MS 5000
 
 /* How often the main thread looks whether that of the orders is over, where it could not be told. */

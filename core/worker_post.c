@@ -370,7 +370,10 @@ static bool reap(const struct worker_post *post, int *status)
     if (waitid(P_PID, (id_t)post->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
         return false;
     kill(-post->pid, SIGKILL);
-    return waitpid(post->pid, status, 0) == post->pid;
+    pid_t reaped;
+    while ((reaped = waitpid(post->pid, status, 0)) < 0 && errno == EINTR)
+        continue;
+    return reaped == post->pid;
 }
 
 /* A plugin may send SIGSTOP, or read from the terminal. Of what a debugger stops the system tells only the

@@ -204,8 +204,7 @@ enum enchufe_reason {
     ENCHUFE_CLOSED_DENIED = 19,       /* refused: allow and deny */
     ENCHUFE_CLOSED_SOURCE_LIMIT = 20, /* refused: max_connections_per_source */
     ENCHUFE_CLOSED_SOURCE_RATE = 21,  /* refused: rate_per_source */
-    ENCHUFE_CLOSED_WORKER_DIED =
-        22, /* the process that served it died: counted; nobody is called */
+    ENCHUFE_CLOSED_WORKER_DIED = 22,  /* the process that served it died; only counted */
 };
 
 /* Returns the name of a reason for logs, such as `closed-by-client`; `unknown` for any other

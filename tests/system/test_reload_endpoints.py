@@ -11,7 +11,7 @@ from client import Client, socket_address
 from controlled import QUIET, Controlled, is_refused
 from load import Load
 from server import service
-from settings import DEADLINE, SOAK, soak, wait_until
+from settings import DEADLINE, soak, wait_until
 
 BOTH = "tcp://127.0.0.1:0 udp://127.0.0.1:0"
 
@@ -74,10 +74,11 @@ def test_a_removed_tcp_endpoint_refuses_as_soon_as_the_reload_is_told():
             assert client.ask(b"adios", 5) == b"adios"
 
 
-def test_the_queue_of_a_removed_tcp_endpoint_is_served():
+@pytest.mark.parametrize("drain_timeout", ["30s", "1s"])
+def test_the_queue_of_a_removed_tcp_endpoint_is_served(drain_timeout):
     """Every connection that was made is answered, however close to the end of its endpoint."""
     with Controlled(service("echo", listen="tcp://127.0.0.1:0 tcp://127.0.0.1:0"),
-                    {"threads": 2}) as server:
+                    {"threads": 2, "drain_timeout": drain_timeout}) as server:
         goes = server.endpoints("echo")[1]
         server.write(service("echo", listen="tcp://127.0.0.1:0"))
         opened, refused = [], threading.Event()
