@@ -310,27 +310,34 @@ static void files_changed(void *context)
     rollover_reload(master->rollover, NULL);
 }
 
+static void watch_files(struct master *master, const struct generation *generation)
+{
+    bool wanted = generation->config->server.watch;
+
+    if (wanted && master->watch == NULL)
+        master->watch = watch_create(master->loop, files_changed, master);
+    if (wanted && master->watch == NULL)
+        log_event(ENCHUFE_LOG_WARNING, "cannot watch files", LOG_STR("error", strerror(errno)));
+    if (wanted && master->watch != NULL)
+        watch_generations(master->watch, generation, NULL);
+    if (!wanted) {
+        watch_free(master->watch);
+        master->watch = NULL;
+    }
+}
+
 static void generation_serves(void *context, const struct generation *generation)
 {
     struct master *master = context;
-    bool wanted = generation->config->server.watch;
     /* Where a reload failed, back to where it was. */
     int err = take_log(master, generation->config->server.log);
 
     if (err != 0)
         log_event(ENCHUFE_LOG_WARNING, "cannot go back to the log",
                   LOG_STR("error", strerror(-err)));
-    if (wanted && master->watch == NULL)
-        master->watch = watch_create(master->loop, files_changed, master);
-    if (wanted && master->watch == NULL)
-        log_event(ENCHUFE_LOG_WARNING, "cannot watch files", LOG_STR("error", strerror(errno)));
-    if (wanted && master->watch != NULL && generation->number != master->watched)
-        watch_generations(master->watch, generation, NULL);
+    if (generation->number != master->watched)
+        watch_files(master, generation);
     master->watched = generation->number;
-    if (!wanted) {
-        watch_free(master->watch);
-        master->watch = NULL;
-    }
     if (!master->up) {
         master->up = true;
         predecessor_drains(&master->predecessor);
@@ -391,6 +398,8 @@ static int run_workers(struct master *master, struct generation *generation)
                   ? 1 /* which was said already */
                   : loop_watch(master->loop, &master->signals, EPOLLIN);
     if (err == 0) {
+        /* Before it is ready: from then on people change files. */
+        watch_files(master, generation);
         master->rollover = rollover_start(&setup, generation);
         err = master->rollover != NULL ? 0 : -ENOMEM;
     }

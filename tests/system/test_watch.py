@@ -15,10 +15,10 @@ QUIET = 1.0  # twice what the server waits for
 class Watched(Server):
     """Its echo service is loaded from a plugin file of its own, and includes services/*.ini."""
 
-    def __init__(self, config="", keys="", watch="yes"):
+    def __init__(self, config="", keys="", watch="yes", **more):
         super().__init__(f"[server]\nwatch = {watch}\ncontrol = {{dir}}/control.sock\n"
                          f"drain_timeout = 2s\ninclude = services/*.ini\n{keys}\n" +
-                         service("echo", "{dir}/plugins/echo.so") + config)
+                         service("echo", "{dir}/plugins/echo.so") + config, **more)
         self.services = os.path.join(self.directory, "services")
         self.plugin = os.path.join(self.directory, "plugins", "echo.so")
         os.mkdir(self.services)
@@ -136,6 +136,13 @@ def test_the_plugin_of_a_service_that_came_later_is_watched_as_well():
         server.serves(4)
         shutil.copy(plugin_path("drain"), other)
         assert server.is_quiet()
+
+
+def test_a_change_while_the_server_starts_is_noticed():
+    with Watched(service("slow", "stuck", start_sleep="700ms"), wait=False) as server:
+        server.wait_for_lines("worker started")
+        server.drop_in("more.ini", service("more", "echo"))
+        server.wait_for_lines("ready", generation="2", services="3")
 
 
 @pytest.mark.parametrize("what", ["configuration", "plugin", "plugin is gone", "drop-in"])
