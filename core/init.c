@@ -69,6 +69,9 @@ static pid_t find_server(const struct servers *servers, bool alive)
     pid_t before = server == 0 ? find_child(1, replaced_name, alive) : 0;
     if (before > 0)
         server = find_child(before, servers->name, alive);
+    /* The one before may have ended since the first look, and have left it to us. */
+    if (before > 0 && server <= 0)
+        server = find_child(1, servers->name, alive);
     return server > 0 ? server : before;
 }
 
