@@ -6,7 +6,6 @@
 #include "sockets.h"
 #include "system_call.h"
 #include <errno.h>
-#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -214,29 +213,9 @@ void acceptor_stop(struct acceptor *acceptor)
     loop_watch(acceptor->at->loop, &acceptor->source, 0);
 }
 
-/* From here on the system drops who asks to be let in (and asks again in a second, to be refused then): what
- * came between the last accept and the shutdown would be reset. Accepted sockets inherit the filter, which
- * means nothing to them. */
-static void keep_out(int fd)
+bool acceptor_has_newcomers(const struct acceptor *acceptor)
 {
-    static const struct sock_filter no_syn[] = {
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13), /* the flags of TCP's header */
-        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, TH_SYN, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, 0),
-        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
-    };
-    struct sock_fprog program = { .len = sizeof no_syn / sizeof *no_syn,
-                                  .filter = (struct sock_filter *)(uintptr_t)no_syn };
-
-    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
-}
-
-bool acceptor_keep_out(struct acceptor *acceptor)
-{
-    if (!*acceptor->on.gone || !acceptor->on.is_ip)
-        return false;
-    keep_out(acceptor->source.fd);
-    return *acceptor->on.gone == SOCKETS_REMOVED;
+    return acceptor->on.is_ip && *acceptor->on.gone == SOCKETS_REMOVED;
 }
 
 void acceptor_drain(struct acceptor *acceptor)

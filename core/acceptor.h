@@ -34,9 +34,9 @@ int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, const str
 /* Accepts no more, at once. */
 void acceptor_stop(struct acceptor *acceptor);
 
-/* Of an endpoint that is gone: lets nobody begin to connect from now on. Returns whether those who may be in the
- * middle of it are to be waited for: not where the whole server ends. */
-bool acceptor_keep_out(struct acceptor *acceptor);
+/* Whether those who may be in the middle of a connect are to be waited for: at an endpoint that was removed
+ * (sockets_retire() keeps others out), not where the whole server ends. */
+bool acceptor_has_newcomers(const struct acceptor *acceptor);
 
 /* Accepts no more. A socket that another generation serves goes on without us; of one that is gone what
  * is queued is accepted first, and then it is shut for all who share it: from then on clients are

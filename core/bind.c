@@ -2,6 +2,7 @@
 #include "bind.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -212,4 +213,19 @@ bool bind_is_broadcast(const enchufe_address *address)
     bool refused = connect(fd, (struct sockaddr *)&to, len) != 0 && errno == EACCES;
     close(fd);
     return refused;
+}
+
+void bind_keep_out(int fd)
+{
+    /* Accepted sockets inherit it, which means nothing to them. */
+    static const struct sock_filter no_syn[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13), /* the flags of TCP's header */
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, TH_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog program = { .len = sizeof no_syn / sizeof *no_syn,
+                                  .filter = (struct sock_filter *)(uintptr_t)no_syn };
+
+    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }

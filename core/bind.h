@@ -32,4 +32,9 @@ void bind_report(struct report *report, const struct endpoint *endpoint, const s
 /* Whether an IPv4 address is broadcast on one of this host's networks now. */
 bool bind_is_broadcast(const enchufe_address *address);
 
+/* From here on the system drops who asks to be let in at a listening TCP socket (and asks again in a second, to be
+ * refused then): what came between the last accept and the shutdown would be reset. Where the system allows that
+ * to privileged processes only, and this is none, nothing changes. */
+void bind_keep_out(int fd);
+
 #endif

@@ -319,11 +319,21 @@ int sockets_open(struct sockets *sockets, const struct config *config, struct re
     return err;
 }
 
+/* By the master, since a worker may lack the right to. */
+static void retire(struct sockets *sockets, size_t index, enum sockets_gone gone)
+{
+    const struct listener *listener = sockets->items[index].listener;
+
+    sockets->gone[index] = (unsigned char)gone;
+    for (size_t i = 0; listener->endpoint.kind == ENCHUFE_TCP && i < listener->fd_count; i++)
+        bind_keep_out(listener->fds[i]);
+}
+
 void sockets_retire(struct sockets *sockets, bool all)
 {
     for (size_t i = 0; i < sockets->count; i++)
         if (!sockets->items[i].listener->foreign && (all || sockets->items[i].listener->users == 1))
-            sockets->gone[i] = all ? SOCKETS_SERVER_ENDS : SOCKETS_REMOVED;
+            retire(sockets, i, all ? SOCKETS_SERVER_ENDS : SOCKETS_REMOVED);
 }
 
 void sockets_retire_list(struct sockets *sockets, const char *list)
@@ -332,7 +342,7 @@ void sockets_retire_list(struct sockets *sockets, const char *list)
 
     for (unsigned long i; (i = strtoul(list, &end, 10)), end != list; list = end)
         if (i < sockets->count && !sockets->items[i].listener->foreign)
-            sockets->gone[i] = SOCKETS_REMOVED;
+            retire(sockets, i, SOCKETS_REMOVED);
 }
 
 void sockets_give(struct sockets *sockets)

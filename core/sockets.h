@@ -69,7 +69,8 @@ int sockets_bind_late(struct sockets *sockets, const size_t *loops, struct repor
  * to report. Returns 0 or -EINVAL. */
 int sockets_open(struct sockets *sockets, const struct config *config, struct report *report);
 
-/* Marks those that no other generation uses, or with all set every one, as gone. Foreign ones never are. */
+/* Marks those that no other generation uses, or with all set every one, as gone, and lets
+ * nobody begin to connect to them. Foreign ones never are. */
 void sockets_retire(struct sockets *sockets, bool all);
 
 /* Marks those whose indexes are in the list, numbers and blanks, as gone. */

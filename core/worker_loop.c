@@ -176,7 +176,7 @@ static void carry_out_drain(struct worker_loop *wl)
         return;
     wl->draining = true;
     for (size_t i = 0; i < wl->acceptor_count; i++)
-        waits = acceptor_keep_out(&wl->acceptors[i]) || waits;
+        waits = acceptor_has_newcomers(&wl->acceptors[i]) || waits;
     wl->leave.fire = leave;
     /* Those that were let in need some of the time as well. */
     if (limit != 0 && limit / 2 < handshake)

@@ -27,6 +27,19 @@ def process_state(pid):
         return None
 
 
+def descriptors_of(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def descriptors_at_rest(pid):
+    """The fewest of some looks: a client of the control socket may leave before the server has closed its side."""
+    looks = []
+    for _ in range(10):
+        looks.append(descriptors_of(pid))
+        time.sleep(0.001)
+    return min(looks)
+
+
 def process_lives(pid, started=None):
     """Whether the process is there, no zombie, and (with `started`) still the same one."""
     state = process_state(pid)

@@ -1,15 +1,12 @@
 """Many clients that do what no client should: each is closed for what it did and when it should be, memory
 stays bounded, and who behaves is served."""
 
-import os
-import time
-
 import pytest
 
 from abuse import Abuse, abused
 from controlled import QUIET, Controlled
 from load import Load
-from processes import memory_of
+from processes import descriptors_at_rest, descriptors_of, memory_of
 from server import service
 from settings import DEADLINE, SANITIZED, soak, wait_until
 
@@ -22,19 +19,6 @@ def keep_quiet(server, config):
     server.reload()
     server.wait_for_generation(2)
     return server.worker()
-
-
-def descriptors_of(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def descriptors_at_rest(pid):
-    """The fewest of some looks: a client of the control socket may leave before the server has closed its side."""
-    looks = []
-    for _ in range(10):
-        looks.append(descriptors_of(pid))
-        time.sleep(0.001)
-    return min(looks)
 
 
 def nobody_is_there(server, name):

@@ -10,6 +10,7 @@ import pytest
 
 from client import Client, socket_address
 from controlled import Controlled, is_refused
+from processes import descriptors_at_rest
 from server import service
 from settings import DEADLINE, wait_until
 
@@ -261,15 +262,13 @@ def test_the_server_ends_while_one_waits_and_another_is_read(sig):
 
 def test_no_descriptor_is_left_by_those_whose_place_was_taken():
     with draining() as (server, let_go):
-        def descriptors():
-            return len(os.listdir(f"/proc/{server.pid}/fd"))
         counts = []
         for number in range(3, 9):
             with_extra(server, "tcp://127.0.0.1:0 udp://127.0.0.1:0 unix://{dir}/extra.sock", threads=2)
             server.hang_up()
             server.wait_for_waiting(number)
             wait_until(lambda: not server.left_over(), "no child is left")
-            counts.append(descriptors())
+            counts.append(descriptors_at_rest(server.pid))
         assert max(counts) <= counts[0], counts
         let_go()
         server.wait_for_generation(8)
