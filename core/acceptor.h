@@ -35,7 +35,7 @@ int acceptor_start(struct acceptor *acceptor, struct enchufe_loop *at, const str
 void acceptor_stop(struct acceptor *acceptor);
 
 /* Whether those who may be in the middle of a connect are to be waited for: at an endpoint that was removed
- * (sockets_retire() keeps others out), not where the whole server ends. */
+ * (sockets_keep_out()), not where the whole server ends. */
 bool acceptor_has_newcomers(const struct acceptor *acceptor);
 
 /* Accepts no more. A socket that another generation serves goes on without us; of one that is gone what

@@ -104,6 +104,7 @@ static void era_ready(void *context)
     for (size_t i = 0; i < era->notes.count; i++)
         log_event(ENCHUFE_LOG_WARNING, "not reloaded", LOG_STR("what", era->notes.lines[i].text));
     sockets_retire(&rollover->draining->generation.sockets, false);
+    sockets_keep_out(&rollover->draining->generation.sockets);
     supervisor_leave(rollover->draining->supervisor, false);
     rollover->setup.serving(rollover->setup.context, &era->generation);
     go_on(rollover);
@@ -325,6 +326,8 @@ void rollover_leave(struct rollover *rollover, bool at_once)
             continue;
         if (!rollover->given)
             sockets_retire(&all[i]->generation.sockets, true);
+        if (rollover->started)
+            sockets_keep_out(&all[i]->generation.sockets);
         if (all[i] != rollover->draining || at_once)
             supervisor_leave(all[i]->supervisor, at_once || all[i] == rollover->next);
     }
@@ -356,6 +359,7 @@ bool rollover_hand_over(struct rollover *rollover, const char *unwanted)
     rollover->given = true;
     end_reloads(rollover, "a new server has taken over, and reloads\n");
     sockets_retire_list(sockets, unwanted);
+    sockets_keep_out(sockets);
     sockets_give(sockets);
     supervisor_leave(rollover->serving->supervisor, false);
     hurry_draining(rollover);

@@ -319,21 +319,11 @@ int sockets_open(struct sockets *sockets, const struct config *config, struct re
     return err;
 }
 
-/* By the master, since a worker may lack the right to. */
-static void retire(struct sockets *sockets, size_t index, enum sockets_gone gone)
-{
-    const struct listener *listener = sockets->items[index].listener;
-
-    sockets->gone[index] = (unsigned char)gone;
-    for (size_t i = 0; listener->endpoint.kind == ENCHUFE_TCP && i < listener->fd_count; i++)
-        bind_keep_out(listener->fds[i]);
-}
-
 void sockets_retire(struct sockets *sockets, bool all)
 {
     for (size_t i = 0; i < sockets->count; i++)
         if (!sockets->items[i].listener->foreign && (all || sockets->items[i].listener->users == 1))
-            retire(sockets, i, all ? SOCKETS_SERVER_ENDS : SOCKETS_REMOVED);
+            sockets->gone[i] = all ? SOCKETS_SERVER_ENDS : SOCKETS_REMOVED;
 }
 
 void sockets_retire_list(struct sockets *sockets, const char *list)
@@ -342,7 +332,17 @@ void sockets_retire_list(struct sockets *sockets, const char *list)
 
     for (unsigned long i; (i = strtoul(list, &end, 10)), end != list; list = end)
         if (i < sockets->count && !sockets->items[i].listener->foreign)
-            retire(sockets, i, SOCKETS_REMOVED);
+            sockets->gone[i] = SOCKETS_REMOVED;
+}
+
+void sockets_keep_out(const struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->count; i++) {
+        const struct listener *listener = sockets->items[i].listener;
+        for (size_t k = 0; sockets->gone[i] != SOCKETS_STAY && k < listener->fd_count; k++)
+            if (listener->endpoint.kind == ENCHUFE_TCP)
+                bind_keep_out(listener->fds[k]);
+    }
 }
 
 void sockets_give(struct sockets *sockets)

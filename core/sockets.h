@@ -69,12 +69,15 @@ int sockets_bind_late(struct sockets *sockets, const size_t *loops, struct repor
  * to report. Returns 0 or -EINVAL. */
 int sockets_open(struct sockets *sockets, const struct config *config, struct report *report);
 
-/* Marks those that no other generation uses, or with all set every one, as gone, and lets
- * nobody begin to connect to them. Foreign ones never are. */
+/* Marks those that no other generation uses, or with all set every one, as gone. Foreign ones never are. */
 void sockets_retire(struct sockets *sockets, bool all);
 
 /* Marks those whose indexes are in the list, numbers and blanks, as gone. */
 void sockets_retire_list(struct sockets *sockets, const char *list);
+
+/* Lets nobody begin to connect to those that are gone, in any process that has them. For the master, since a worker
+ * may lack the right to, and not for a server that never served: another may have given it the sockets. */
+void sockets_keep_out(const struct sockets *sockets);
 
 /* Notes that the file of a Unix socket is ours to remove. */
 void sockets_own_path(struct listener *listener);
