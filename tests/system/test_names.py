@@ -19,6 +19,7 @@ def server(tmp_path):
                "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
     with Controlled(ECHO, env=preload, crashes=False) as running:
         running.open_gate = (tmp_path / "gate").touch
+        running.was_asked = (tmp_path / "gate.asked").exists
         yield running
 
 
@@ -85,7 +86,7 @@ def test_a_host_that_is_told_late_is_served_and_no_other_reload_is_lost(server):
 def test_a_file_that_changes_while_its_names_are_looked_up_is_to_be_read_again(server):
     server.write(ECHO + service("more", "echo", "tcp://slow.example:0"))
     reload = server.reload_in_background()
-    looks_up(server)
+    wait_until(server.was_asked, "the file was read, and its name is looked up")
     server.write(ECHO + service("more", "echo", "tcp://localhost:0"))
     server.open_gate()
     _, err = reload.communicate(timeout=DEADLINE)
