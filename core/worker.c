@@ -38,12 +38,6 @@ static void detach_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Others' floods are to be the scheduler's affair, which is quick only with short slices. */
-static bool is_isolated(const struct worker_setup *setup)
-{
-    return setup->service_count == 1 && setup->config->services[setup->services[0]].limits.isolate;
-}
-
 /* In a process of its own only, and before any plugin code and any thread. The death signal comes after
  * the change of user, which clears it; the channel's end would tell the same, but not to a worker whose
  * main thread is stuck in a plugin. */
@@ -59,7 +53,7 @@ static int become_worker(struct worker *worker)
 
     setpgid(0, 0); /* what a plugin forks goes with it */
     detach_signals();
-    if (is_isolated(setup))
+    if (worker_has_neighbours(setup))
         slice_shorten();
     if (sandbox_enter(&limits, setup->identity, error) != 0)
         return worker_orders_fail(&worker->orders, error);

@@ -5,6 +5,7 @@
 #include "acceptor.h"
 #include "datagram.h"
 #include "service.h"
+#include "slice.h"
 #include "worker_setup.h"
 #include <pthread.h>
 
@@ -22,6 +23,7 @@ struct worker_loop {
     size_t index;
     struct loop *loop;
     pthread_t thread;             /* that runs it */
+    struct slice slice;           /* its, adapted by the thread for orders */
     bool running;                 /* it is the loop's own, to be joined */
     struct loop_watcher *watcher; /* NULL: none */
     int log_channel;     /* on which comes what to log to from now on; -1: another loop is told */

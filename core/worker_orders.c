@@ -187,10 +187,15 @@ static void watch(struct worker_orders *orders, bool rung)
     if (!rung && now < orders->watchdog.next)
         return;
     int stuck = watchdog_look(&orders->watchdog, now);
-    /* A loop that is held up cannot see by itself that its time is old. */
-    for (size_t i = 0; i < orders->loop_count; i++)
-        if (!orders->loops[i].ended)
-            loop_forget_time(orders->loops[i].loop);
+    for (size_t i = 0; i < orders->loop_count; i++) {
+        struct worker_loop *wl = &orders->loops[i];
+        if (wl->ended)
+            continue;
+        /* A loop that is held up cannot see by itself that its time is old. */
+        loop_forget_time(wl->loop);
+        if (worker_has_neighbours(orders->setup))
+            slice_adapt(&wl->slice, now);
+    }
     if (stuck >= 0)
         trace_end_stuck(orders->loops[stuck].thread, orders->watchdog.watches[stuck].slot,
                         orders->watchdog.watches[stuck].ms);

@@ -34,4 +34,10 @@ struct worker_setup {
     void *context;
 };
 
+/* Whether other services run in other workers, whose floods are the scheduler's affair then (slice.h). */
+static inline bool worker_has_neighbours(const struct worker_setup *setup)
+{
+    return setup->service_count < setup->config->service_count;
+}
+
 #endif

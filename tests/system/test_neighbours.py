@@ -23,6 +23,10 @@ CONNECTIONS = 100
 
 SYS_SCHED_GETATTR = 315
 
+# What core/slice.c says, in nanoseconds.
+SHORT_SLICE = 100_000
+LONG_SLICE = 10_000_000
+
 # Its workers may be looked into.
 OPEN = "[server]\nthreads = 1\ncore_dumps = yes\ncontrol = {dir}/control.sock\n"
 
@@ -230,10 +234,30 @@ def slice_of(pid):
     return attributes.unpack(buffer.raw)[5]
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of the system call")
-@pytest.mark.skipif(slice_of(0) == 0, reason="this kernel has no slices of a process's own")
-def test_isolated_services_run_in_the_shortest_slices_and_others_as_the_system_likes():
+def slices(server):
+    """Of the loops of each worker."""
+    return sorted(({slice_of(loop) for loop in loops_of(pid)} for pid in server.workers()), key=max)
+
+
+slices_are_known = pytest.mark.skipif(platform.machine() != "x86_64" or slice_of(0) == 0,
+                                      reason="the number of the system call, or no slices of a process's own")
+
+
+@slices_are_known
+def test_workers_have_the_shortest_slices_beside_others_and_alone_what_the_system_likes():
     with Server(service("apart", "echo", isolate="yes") + service("echo")) as server:
-        slices = [{slice_of(loop) for loop in loops_of(pid)} for pid in server.workers()]
-        assert sorted(map(sorted, slices)) == sorted([[100_000], [slice_of(0)]])
+        assert slices(server) == [{SHORT_SLICE}, {SHORT_SLICE}]
         assert slice_of(server.pid) == slice_of(0)
+    for keys in ({}, {"isolate": "yes"}):
+        with Server(service("echo", **keys)) as server:
+            assert slices(server) == [{slice_of(0)}]
+
+
+@slices_are_known
+def test_a_loop_that_is_flooded_has_long_slices_until_the_flood_is_over():
+    config = service("flood", "echo", isolate="yes") + service("quiet", "echo", isolate="yes")
+    with Server(config) as server:
+        with Load(server.port("flood"), hold=8):
+            wait_until(lambda: any(LONG_SLICE in each for each in slices(server)), "a loop is busy")
+            assert {SHORT_SLICE} in slices(server)
+        wait_until(lambda: slices(server) == [{SHORT_SLICE}, {SHORT_SLICE}], "all loops are calm")
