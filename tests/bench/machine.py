@@ -1,5 +1,6 @@
 """The machine: its cores, and processes that are started on them, watched and ended."""
 
+import contextlib
 import mmap
 import os
 import platform
@@ -228,7 +229,9 @@ def private_memory(pid):
     """Bytes that a process and its descendants have for themselves."""
     total = 0
     for each in descendants(pid):
-        with open(f"/proc/{each}/smaps_rollup", encoding="utf-8") as file:
+        # The process of a connection that has just ended (socat, xinetd) has no memory any more.
+        with (contextlib.suppress(FileNotFoundError, ProcessLookupError),
+              open(f"/proc/{each}/smaps_rollup", encoding="utf-8") as file):
             for line in file:
                 if line.startswith("Private_Dirty:"):
                     total += int(line.split()[1]) * 1024
