@@ -22,9 +22,9 @@ struct attributes {
 };
 
 /* Less than that tells nothing. */
-#define LOOK_MS 50
+#define LEAST_LOOK_MS 50
 
-/* Of the calling thread: 0. */
+/* thread: 0 for the calling one. */
 static void set_slice(pid_t thread, uint64_t ns)
 {
     struct attributes attr = { .size = sizeof attr };
@@ -59,7 +59,7 @@ void slice_adapt(struct slice *slice, uint64_t now)
     uint64_t passed = now - slice->looked;
     struct timespec t;
 
-    if (thread == 0 || passed < LOOK_MS || clock_gettime(slice->clock, &t) != 0)
+    if (thread == 0 || passed < LEAST_LOOK_MS || clock_gettime(slice->clock, &t) != 0)
         return;
     uint64_t used = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
     bool busy = slice_is_busy(slice->busy, used - slice->used, passed * 1000000);

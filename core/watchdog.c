@@ -61,10 +61,10 @@ int watchdog_look(struct watchdog *dog, uint64_t now)
 {
     uint64_t limit = dog->config->server.stall_limit, elapsed = now - dog->last, times;
     uint64_t soon = WATCHDOG_MS;
-    bool quiet = true;
     int over = -1;
 
-    (void)!read(dog->watcher.bell, &times, sizeof times);
+    /* Who rang does something, be it without a callback: asked again at once, it would ring in every turn. */
+    bool quiet = read(dog->watcher.bell, &times, sizeof times) < 0;
     /* After a longer break it was this process that stood still, with all its loops. */
     if (elapsed > 2 * WATCHDOG_MS)
         elapsed = 2 * WATCHDOG_MS;

@@ -1,5 +1,5 @@
 /* The thread of a worker that runs no plugin: it takes the master's orders, hands them to the loops, looks whether
- * they go on, and tells the master how far they are.
+ * they go on and how busy they are, and tells the master how far they are.
  *
  * It has a table of descriptors of its own. Where two threads share one, the system counts every use of a descriptor
  * in memory that is shared, in each receive, send and wait; a worker with one loop is spared that. */

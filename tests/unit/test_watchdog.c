@@ -232,6 +232,23 @@ static void a_process_that_stood_still_is_not_a_stuck_loop(void **state)
     assert_int_equal(f->dog.watches[0].ms, 2 * WATCHDOG_MS);
 }
 
+static void it_does_not_rest_again_at_the_look_that_a_loop_rang_for(void **state)
+{
+    struct fixture *f = *state;
+
+    look(f);
+    look(f);
+    assert_int_equal(f->dog.next, TIMER_NEVER);
+    atomic_store(&f->dog.watcher.resting,
+                 false); /* as a loop does before it rings, without a callback */
+    assert_int_equal(write(f->dog.watcher.bell, &(uint64_t){ 1 }, sizeof(uint64_t)), 8);
+    look(f);
+    assert_false(f->dog.watcher.resting);
+    assert_int_equal(f->dog.next, f->now + WATCHDOG_MS);
+    look(f);
+    assert_true(f->dog.watcher.resting);
+}
+
 static void it_rests_only_after_a_look_at_loops_that_had_seen_the_request(void **state)
 {
     struct fixture *f = *state;
@@ -332,6 +349,7 @@ int main(void)
         TEST(no_limit_means_never),
         TEST(loop_start_may_take_its_time),
         TEST(a_process_that_stood_still_is_not_a_stuck_loop),
+        TEST(it_does_not_rest_again_at_the_look_that_a_loop_rang_for),
         TEST(it_rests_only_after_a_look_at_loops_that_had_seen_the_request),
         TEST(an_idle_loop_rings_before_it_runs_anything),
         TEST(a_look_that_takes_the_bell_away_is_the_last_all_the_same),
