@@ -1,14 +1,15 @@
-/* The slices of a worker's threads. */
+/* The slices of loops. */
 #include "slice.h"
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 /* In nanoseconds. The first is the least that the system takes. A slice that is nearly over is not interrupted
  * by one that would be over later, and its end may be noticed some milliseconds late: with the usual 1.4 to 3 ms
  * one of 20 who wake up would wait for that. */
-#define SHORT_SLICE 100000
-#define LONG_SLICE 10000000
+#define SHORTEST_SLICE 100000
+#define LONGEST_SLICE 10000000
 
 #define POLICY_NORMAL 0
 
@@ -24,33 +25,37 @@ struct attributes {
 /* Less than that tells nothing. */
 #define LEAST_LOOK_MS 50
 
-/* thread: 0 for the calling one. */
-static void set_slice(pid_t thread, uint64_t ns)
+static bool set_slice(pid_t thread, uint64_t ns)
 {
     struct attributes attr = { .size = sizeof attr };
 
     if (syscall(SYS_sched_getattr, thread, &attr, sizeof attr, 0) != 0 ||
         attr.policy != POLICY_NORMAL)
-        return;
+        return false;
     attr.runtime = ns;
-    (void)syscall(SYS_sched_setattr, thread, &attr, 0);
-}
-
-void slice_shorten(void)
-{
-    set_slice(0, SHORT_SLICE);
+    return syscall(SYS_sched_setattr, thread, &attr, 0) == 0;
 }
 
 void slice_begin(struct slice *slice)
 {
+    pid_t thread = gettid();
+
+    slice->length = SHORTEST_SLICE;
+    set_slice(thread, SHORTEST_SLICE);
     if (pthread_getcpuclockid(pthread_self(), &slice->clock) == 0)
-        atomic_store_explicit(&slice->thread, gettid(), memory_order_release);
+        atomic_store_explicit(&slice->thread, thread, memory_order_release);
 }
 
-/* Two bounds, so that a thread in between is not changed at every look. */
-bool slice_is_busy(bool before, uint64_t used, uint64_t passed)
+/* By the square, so that a service that needs a third of the processor has a much shorter slice than the flood that
+ * takes the rest. What changes less than by half stays, and costs no system call. */
+uint64_t slice_length(uint64_t length, uint64_t used, uint64_t passed)
 {
-    return used >= passed / (before ? 8 : 4);
+    uint64_t share = used < passed ? used / (passed / 1000) : 1000;
+    uint64_t fit = LONGEST_SLICE / 1000000 * share * share;
+
+    if (fit < SHORTEST_SLICE)
+        fit = SHORTEST_SLICE;
+    return fit > length + length / 2 || fit < length - length / 3 ? fit : length;
 }
 
 void slice_adapt(struct slice *slice, uint64_t now)
@@ -62,10 +67,9 @@ void slice_adapt(struct slice *slice, uint64_t now)
     if (thread == 0 || passed < LEAST_LOOK_MS || clock_gettime(slice->clock, &t) != 0)
         return;
     uint64_t used = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-    bool busy = slice_is_busy(slice->busy, used - slice->used, passed * 1000000);
-    if (busy != slice->busy)
-        set_slice(thread, busy ? LONG_SLICE : SHORT_SLICE);
-    slice->busy = busy;
+    uint64_t length = slice_length(slice->length, used - slice->used, passed * 1000000);
+    if (length != slice->length && set_slice(thread, length))
+        slice->length = length;
     slice->looked = now;
     slice->used = used;
 }

@@ -3,7 +3,6 @@
 #include "log.h"
 #include "log_sink.h"
 #include "sandbox.h"
-#include "slice.h"
 #include "watchdog.h"
 #include "worker_orders.h"
 #include <errno.h>
@@ -53,8 +52,6 @@ static int become_worker(struct worker *worker)
 
     setpgid(0, 0); /* what a plugin forks goes with it */
     detach_signals();
-    if (worker_has_neighbours(setup))
-        slice_shorten();
     if (sandbox_enter(&limits, setup->identity, error) != 0)
         return worker_orders_fail(&worker->orders, error);
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -299,7 +299,8 @@ void worker_loop_run(struct worker_loop *wl)
     trace_thread(&wl->setup->trace->slots[wl->index]);
     begin_log(wl);
     bind_thread(wl);
-    slice_begin(&wl->slice);
+    if (worker_has_neighbours(wl->setup))
+        slice_begin(&wl->slice);
     int err = start_places(wl);
     if (err != 0)
         loop_stop(wl->loop); /* it still runs, to dispose of orders on their way */
