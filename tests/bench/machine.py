@@ -229,12 +229,15 @@ def private_memory(pid):
     """Bytes that a process and its descendants have for themselves."""
     total = 0
     for each in descendants(pid):
-        # The process of a connection that has just ended (socat, xinetd) has no memory any more.
-        with (contextlib.suppress(FileNotFoundError, ProcessLookupError),
-              open(f"/proc/{each}/smaps_rollup", encoding="utf-8") as file):
-            for line in file:
-                if line.startswith("Private_Dirty:"):
-                    total += int(line.split()[1]) * 1024
+        try:
+            with open(f"/proc/{each}/smaps_rollup", encoding="utf-8") as file:
+                for line in file:
+                    if line.startswith("Private_Dirty:"):
+                        total += int(line.split()[1]) * 1024
+        except (FileNotFoundError, ProcessLookupError):
+            if each == pid:
+                raise
+            # The process of a connection that has just ended (socat, xinetd) has no memory any more.
     return total
 
 
