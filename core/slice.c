@@ -5,13 +5,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* In nanoseconds. The first is the least that the system takes. A slice that is nearly over is not interrupted
- * by one that would be over later, and its end may be noticed some milliseconds late: with the usual 1.4 to 3 ms
- * one of 20 who wake up would wait for that. */
+/* In nanoseconds: the least that the system takes, and so much more that few who wake up meet a slice that has less
+ * left than theirs is long. Such a one is not interrupted, and its end may be noticed some milliseconds late. */
 #define SHORTEST_SLICE 100000
 #define LONGEST_SLICE 10000000
 
 #define POLICY_NORMAL 0
+#define KEEP_POLICY 0x08
 
 /* sched_setattr(2), first version. Its header in the system does not go along with <pthread.h>. */
 struct attributes {
@@ -32,6 +32,7 @@ static bool set_slice(pid_t thread, uint64_t ns)
     if (syscall(SYS_sched_getattr, thread, &attr, sizeof attr, 0) != 0 ||
         attr.policy != POLICY_NORMAL)
         return false;
+    attr.flags = KEEP_POLICY; /* which the operator may change meanwhile */
     attr.runtime = ns;
     return syscall(SYS_sched_setattr, thread, &attr, 0) == 0;
 }
@@ -40,21 +41,23 @@ void slice_begin(struct slice *slice)
 {
     pid_t thread = gettid();
 
-    slice->length = SHORTEST_SLICE;
-    set_slice(thread, SHORTEST_SLICE);
+    slice->length = set_slice(thread, SHORTEST_SLICE) ? SHORTEST_SLICE : 0;
     if (pthread_getcpuclockid(pthread_self(), &slice->clock) == 0)
         atomic_store_explicit(&slice->thread, thread, memory_order_release);
 }
 
 /* By the square, so that a service that needs a third of the processor has a much shorter slice than the flood that
- * takes the rest. What changes less than by half stays, and costs no system call. */
+ * takes the rest. Between the two ends a slice stays where it would change by less than half, or a third: that would
+ * be a system call at every look. */
 uint64_t slice_length(uint64_t length, uint64_t used, uint64_t passed)
 {
-    uint64_t share = used < passed ? used / (passed / 1000) : 1000;
-    uint64_t fit = LONGEST_SLICE / 1000000 * share * share;
+    uint64_t percent = used < passed ? used / (passed / 100) : 100;
+    uint64_t fit = LONGEST_SLICE / 10000 * percent * percent;
 
-    if (fit < SHORTEST_SLICE)
-        fit = SHORTEST_SLICE;
+    if (fit <= SHORTEST_SLICE)
+        return SHORTEST_SLICE;
+    if (fit > LONGEST_SLICE / 10 * 9)
+        return LONGEST_SLICE;
     return fit > length + length / 2 || fit < length - length / 3 ? fit : length;
 }
 

@@ -34,7 +34,7 @@ struct worker_setup {
     void *context;
 };
 
-/* Whether other services run in other workers, whose floods are the scheduler's affair then (slice.h). */
+/* Whether the server has other workers, with whose loops this one's compete for the processors (slice.h). */
 static inline bool worker_has_neighbours(const struct worker_setup *setup)
 {
     return setup->service_count < setup->config->service_count;
