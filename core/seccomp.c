@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/ioprio.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -246,6 +248,14 @@ static void filter_memory(struct program *program)
     end(program, start, ALLOW);
 }
 
+/* Where that argument is the calling thread, or the main one: of others the filter cannot tell whose they are. */
+static void allow_own(struct program *program, unsigned which)
+{
+    load(program, argument(which));
+    allow_value(program, 0);
+    allow_value(program, (uint32_t)getpid());
+}
+
 static void filter_processes(struct program *program)
 {
     uint32_t self = (uint32_t)getpid();
@@ -271,11 +281,26 @@ static void filter_processes(struct program *program)
         allow_value(program, self);
         end(program, start, DENY);
     }
-    start = begin(program, SYS_prlimit64);
-    load(program, argument(0));
-    allow_value(program, 0);
-    allow_value(program, self);
-    end(program, start, DENY);
+    static const int by_process[] = { SYS_prlimit64, SYS_sched_setattr, SYS_sched_setscheduler,
+                                      SYS_sched_setparam, SYS_sched_setaffinity };
+    for (size_t i = 0; i < sizeof by_process / sizeof *by_process; i++) {
+        start = begin(program, by_process[i]);
+        allow_own(program, 0);
+        end(program, start, DENY);
+    }
+    /* The first argument says whose number the second one is. */
+    static const struct {
+        int number;
+        uint32_t process;
+    } by_kind[] = { { SYS_setpriority, PRIO_PROCESS }, { SYS_ioprio_set, IOPRIO_WHO_PROCESS } };
+    for (size_t i = 0; i < sizeof by_kind / sizeof *by_kind; i++) {
+        start = begin(program, by_kind[i].number);
+        load(program, argument(0));
+        add(program, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, by_kind[i].process);
+        answer(program, DENY);
+        allow_own(program, 1);
+        end(program, start, DENY);
+    }
     /* Typing into the terminal that the log may be. */
     start = begin(program, SYS_ioctl);
     load(program, argument(1));

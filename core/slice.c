@@ -1,7 +1,6 @@
 /* The slices of loops. */
 #include "slice.h"
 #include <pthread.h>
-#include <stdbool.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,25 +24,23 @@ struct attributes {
 /* Less than that tells nothing. */
 #define LEAST_LOOK_MS 50
 
-static bool set_slice(pid_t thread, uint64_t ns)
+/* Of the calling thread. */
+static void set_slice(uint64_t ns)
 {
     struct attributes attr = { .size = sizeof attr };
 
-    if (syscall(SYS_sched_getattr, thread, &attr, sizeof attr, 0) != 0 ||
-        attr.policy != POLICY_NORMAL)
-        return false;
+    if (syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) != 0 || attr.policy != POLICY_NORMAL)
+        return;
     attr.flags = KEEP_POLICY; /* which the operator may change meanwhile */
     attr.runtime = ns;
-    return syscall(SYS_sched_setattr, thread, &attr, 0) == 0;
+    (void)syscall(SYS_sched_setattr, 0, &attr, 0);
 }
 
 void slice_begin(struct slice *slice)
 {
-    pid_t thread = gettid();
-
-    slice->length = set_slice(thread, SHORTEST_SLICE) ? SHORTEST_SLICE : 0;
-    if (pthread_getcpuclockid(pthread_self(), &slice->clock) == 0)
-        atomic_store_explicit(&slice->thread, thread, memory_order_release);
+    set_slice(SHORTEST_SLICE);
+    slice->length = SHORTEST_SLICE;
+    slice->begun = pthread_getcpuclockid(pthread_self(), &slice->clock) == 0;
 }
 
 /* By the square, so that a service that needs a third of the processor has a much shorter slice than the flood that
@@ -61,18 +58,26 @@ uint64_t slice_length(uint64_t length, uint64_t used, uint64_t passed)
     return fit > length + length / 2 || fit < length - length / 3 ? fit : length;
 }
 
-void slice_adapt(struct slice *slice, uint64_t now)
+bool slice_adapt(struct slice *slice, uint64_t now)
 {
-    pid_t thread = atomic_load_explicit(&slice->thread, memory_order_acquire);
     uint64_t passed = now - slice->looked;
     struct timespec t;
 
-    if (thread == 0 || passed < LEAST_LOOK_MS || clock_gettime(slice->clock, &t) != 0)
-        return;
+    if (!slice->begun || passed < LEAST_LOOK_MS || clock_gettime(slice->clock, &t) != 0)
+        return false;
     uint64_t used = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
     uint64_t length = slice_length(slice->length, used - slice->used, passed * 1000000);
-    if (length != slice->length && set_slice(thread, length))
-        slice->length = length;
     slice->looked = now;
     slice->used = used;
+    if (length == slice->length || slice->wanted != 0)
+        return false;
+    slice->wanted = length;
+    return true;
+}
+
+void slice_take(struct slice *slice)
+{
+    set_slice(slice->wanted);
+    slice->length = slice->wanted;
+    slice->wanted = 0;
 }

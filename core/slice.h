@@ -8,17 +8,17 @@
 #define SLICE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 #include <time.h>
 
 /* The slice of one thread. Zeroed: of none yet, which keeps what it has. */
 struct slice {
-    _Atomic pid_t thread; /* 0 until all else is known */
-    clockid_t clock;      /* its processor time */
+    _Atomic bool begun;
+    clockid_t clock;                 /* the thread's processor time */
+    _Atomic uint64_t length, wanted; /* in ns; wanted is 0 but between slice_adapt and slice_take */
 
     /* of whoever adapts it */
-    uint64_t length; /* in ns; 0: it could not be set */
     uint64_t looked; /* last, in ms */
     uint64_t used;   /* processor time up to then, in ns */
 };
@@ -28,8 +28,12 @@ void slice_begin(struct slice *slice);
 
 /* A look at how busy the thread was since the last one, to be repeated every 100 ms while it does something; now is
  * clock_ms(). One other thread of the same process, always the same. Nothing where the thread has not begun, or has
- * ended. */
-void slice_adapt(struct slice *slice, uint64_t now);
+ * ended. Returns whether the thread shall call slice_take(). */
+bool slice_adapt(struct slice *slice, uint64_t now);
+
+/* Takes the slice that slice_adapt() found fit. The thread itself: a filter of system calls lets nobody change
+ * another's. */
+void slice_take(struct slice *slice);
 
 /* What becomes of a slice of `length` where the thread used so much processor time of the time that passed (100 or
  * more); all in ns. */

@@ -287,11 +287,11 @@ static void bind_thread(const struct worker_loop *wl)
         return;
     CPU_ZERO(&set);
     CPU_SET((size_t)pinned_to(wl), &set);
-    int err = pthread_setaffinity_np(pthread_self(), sizeof set, &set);
-    if (err != 0)
+    /* By 0, since the filter of system calls lets a thread change nobody but itself. */
+    if (sched_setaffinity(0, sizeof set, &set) != 0)
         log_event(ENCHUFE_LOG_WARNING, "loop cannot be bound to a processor",
                   LOG_NUM("loop", wl->index), LOG_INT("processor", pinned_to(wl)),
-                  LOG_STR("error", strerror(err)));
+                  LOG_STR("error", strerror(errno)));
 }
 
 void worker_loop_run(struct worker_loop *wl)
@@ -365,7 +365,7 @@ static void carry_out(struct loop_message *message)
     order->carry_out(order->wl);
 }
 
-/* Each order is given once at most. A loop that has ended needs none. */
+/* Not again before it was carried out. A loop that has ended needs none. */
 static void give(struct worker_loop *wl, struct worker_loop_order *order,
                  void (*what)(struct worker_loop *wl))
 {
@@ -387,6 +387,17 @@ void worker_loop_drain(struct worker_loop *wl)
 void worker_loop_quit(struct worker_loop *wl)
 {
     give(wl, &wl->orders[2], carry_out_quit);
+}
+
+static void carry_out_slice(struct worker_loop *wl)
+{
+    slice_take(&wl->slice);
+}
+
+void worker_loop_adapt(struct worker_loop *wl, uint64_t now)
+{
+    if (slice_adapt(&wl->slice, now))
+        give(wl, &wl->slice_order, carry_out_slice);
 }
 
 void worker_loop_end(struct worker_loop *wl)

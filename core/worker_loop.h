@@ -33,6 +33,7 @@ struct worker_loop {
     _Atomic bool deaf;   /* it leaves, and accepts no more */
     _Atomic bool ended;  /* the thread is at its end */
     struct worker_loop_order orders[3]; /* listen, drain, quit: each once */
+    struct worker_loop_order slice_order;
 
     /* the thread's own */
     struct enchufe_loop *places; /* one for each service; service NULL: not on this loop */
@@ -64,6 +65,9 @@ void worker_loop_start(struct worker_loop *wl);
 void worker_loop_listen(struct worker_loop *wl);
 void worker_loop_drain(struct worker_loop *wl);
 void worker_loop_quit(struct worker_loop *wl);
+
+/* A look at how busy the thread is, which may be told to take another slice (slice_adapt). The thread for orders. */
+void worker_loop_adapt(struct worker_loop *wl, uint64_t now);
 
 /* Logs to what the next message on a channel brings, if it brings anything, for all threads with this table of
  * descriptors. *spare (-1: none) is given up for it, and had again. Never blocks. Returns whether there was a

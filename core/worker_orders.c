@@ -193,7 +193,7 @@ static void watch(struct worker_orders *orders, bool rung)
             continue;
         /* A loop that is held up cannot see by itself that its time is old. */
         loop_forget_time(wl->loop);
-        slice_adapt(&wl->slice, now);
+        worker_loop_adapt(wl, now);
     }
     if (stuck >= 0)
         trace_end_stuck(orders->loops[stuck].thread, orders->watchdog.watches[stuck].slot,

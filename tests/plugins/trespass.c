@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/ioprio.h>
 #include <linux/keyctl.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -25,6 +26,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -249,6 +251,39 @@ static long try_queue(const char *word)
 static long try_ptrace(const char *word)
 {
     return ptrace(PTRACE_ATTACH, (pid_t)number(word), NULL, NULL);
+}
+
+/* What would change a process's share of the machine, if it said anything else. */
+static long try_nice(const char *word)
+{
+    return setpriority(PRIO_PROCESS, (id_t)number(word), 0);
+}
+
+static long try_policy(const char *word)
+{
+    return sched_setscheduler((pid_t)number(word), SCHED_OTHER,
+                              &(struct sched_param){ .sched_priority = 0 });
+}
+
+static long try_bind(const char *word)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof set, &set) != 0
+               ? -1
+               : sched_setaffinity((pid_t)number(word), sizeof set, &set);
+}
+
+static long try_ioprio(const char *word)
+{
+    return syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, number(word), 0);
+}
+
+/* The same of all processes of its user. */
+static long try_nice_all(const char *word)
+{
+    (void)word;
+    return setpriority(PRIO_USER, 0, 0);
 }
 
 static long try_peek(const char *word)
@@ -480,6 +515,11 @@ static const struct attempt attempts[] = {
     { "queue", try_queue },
     { "ptrace", try_ptrace },
     { "peek", try_peek },
+    { "nice", try_nice },
+    { "policy", try_policy },
+    { "bind", try_bind },
+    { "ioprio", try_ioprio },
+    { "nice-all", try_nice_all },
     { "thread", try_thread },
     { "abort", try_abort },
     { "setuid", try_setuid },

@@ -256,7 +256,8 @@ def test_loops_have_the_shortest_slices_beside_other_workers_and_alone_what_the_
 
 @slices_are_known
 def test_a_loop_that_is_busy_has_long_slices_until_it_is_calm():
-    config = OPEN + service("flood", "stamp", takes="50ms", isolate="yes") + service("quiet", "echo")
+    config = (OPEN + service("flood", "stamp", takes="50ms", isolate="yes", sandbox="strict") +
+              service("quiet", "echo"))
 
     def is_seen_busy():
         for client in clients:

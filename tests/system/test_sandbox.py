@@ -105,6 +105,15 @@ def test_other_processes_cannot_be_reached(caged, stranger, attempt, whom):
         assert trespasser.ask(attempt, stranger if whom == "stranger" else caged.pid) in DENIED
 
 
+@pytest.mark.parametrize("attempt", ["nice", "policy", "bind", "ioprio"])
+def test_strict_lets_nobody_change_anothers_share_of_the_machine(strictly_caged, stranger, attempt):
+    with Trespasser(strictly_caged) as trespasser:
+        assert trespasser.ask(attempt, stranger) in DENIED
+        for own in (0, strictly_caged.worker()):
+            assert trespasser.ask(attempt, own) == "done"
+        assert trespasser.ask("nice-all") in DENIED
+
+
 def test_abstract_sockets_of_others_cannot_be_reached(caged):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("\0enchufe-test-%d" % os.getpid())

@@ -77,7 +77,7 @@ static void a_thread_that_has_not_begun_is_not_looked_at(void **state)
     struct slice slice = { .looked = 0 };
 
     (void)state;
-    slice_adapt(&slice, 1000);
+    assert_false(slice_adapt(&slice, 1000));
     assert_int_equal(slice.looked, 0);
 }
 
@@ -119,15 +119,17 @@ static void a_thread_that_becomes_busy_has_a_long_slice_until_it_rests(void **st
     if (told_slice() == 0)
         skip(); /* this kernel knows none of a thread's own */
     slice_begin(&slice);
-    slice_adapt(&slice, 1000000);
     assert_int_equal(told_slice(), SHORTEST);
+    assert_false(slice_adapt(&slice, 1000000));
     use_processor(60);
-    slice_adapt(&slice, 1000060);
+    assert_true(slice_adapt(&slice, 1000060));
+    use_processor(60);
+    assert_false(slice_adapt(&slice, 1000070)); /* too early to tell */
+    assert_false(slice_adapt(&slice, 1000120)); /* it was told, and comes to it later */
+    slice_take(&slice);
     assert_int_equal(told_slice(), LONGEST);
-    use_processor(60);
-    slice_adapt(&slice, 1000070); /* too early to tell */
-    assert_int_equal(slice.looked, 1000060);
-    slice_adapt(&slice, 2000000);
+    assert_true(slice_adapt(&slice, 2000000));
+    slice_take(&slice);
     assert_int_equal(told_slice(), SHORTEST);
 }
 
@@ -140,9 +142,11 @@ static void a_thread_with_another_policy_keeps_it(void **state)
     assert_int_equal(sched_setscheduler(0, SCHED_BATCH, &param), 0);
     uint64_t before = told_slice();
     slice_begin(&slice);
-    use_processor(60);
     slice_adapt(&slice, 1000000);
-    slice_adapt(&slice, 1000060);
+    use_processor(60);
+    if (slice_adapt(&slice, 1000060))
+        slice_take(&slice);
+    assert_int_equal(slice.length, LONGEST);
     assert_int_equal(sched_getscheduler(0), SCHED_BATCH);
     assert_int_equal(told_slice(), before);
     assert_int_equal(sched_setscheduler(0, SCHED_OTHER, &param), 0);
