@@ -48,6 +48,8 @@ struct shared {
 static struct shared unshared; /* until log_sink_open, and without memory */
 static struct shared *shared = &unshared;
 
+static struct log_watcher *_Atomic watcher; /* NULL: nobody */
+
 /* What this process writes to. The descriptor's number stays when a file is reopened, so that a thread
  * within a write need not be waited for. */
 static struct {
@@ -186,9 +188,19 @@ void log_sink_write(int level, const char *text, size_t len)
 
     if (lost != 0)
         atomic_fetch_add(&shared->lost, lost);
+    else if (!is_torn())
+        return;
+    struct log_watcher *told = watcher;
+    if (told != NULL)
+        told->trouble(told);
 }
 
 /* ---- what was lost ---- */
+
+void log_sink_watch(struct log_watcher *by)
+{
+    watcher = by;
+}
 
 uint64_t log_sink_lost(void)
 {

@@ -6,7 +6,7 @@
 #include "debug.h"
 #include "init.h"
 #include "log.h"
-#include "log_sink.h"
+#include "master_log.h"
 #include "notify.h"
 #include "predecessor.h"
 #include "rollover.h"
@@ -20,9 +20,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* How soon a loss is told when no further line tells it. */
-#define LOG_CHECK_MS 1000
-
 struct master {
     const struct master_setup *setup;
     struct loop *loop;
@@ -34,8 +31,7 @@ struct master {
     struct reload_waiter *upgrade_waiter;
     struct predecessor predecessor;
     struct loop_source signals;
-    struct timer log_check;
-    char *log;     /* as server_config.log says */
+    struct master_log log;
     bool up;       /* a generation has served */
     bool replaced; /* by another server */
     bool leaving;
@@ -166,49 +162,14 @@ static void leave(void *context, bool at_once)
 
 /* ---- signals ---- */
 
-/* Whoever rotates logs moved the file away: the descriptor's number stays, here and in the workers. */
 static void reopen_log(struct master *master)
 {
-    if (master->log == NULL || log_sink_is_syslog())
+    int fd = master_log_reopen(&master->log);
+
+    if (fd < 0)
         return;
-    int fd = log_sink_open_file(master->log);
-    if (fd < 0) {
-        log_event(ENCHUFE_LOG_ERROR, "cannot reopen the log", LOG_STR("path", master->log),
-                  LOG_STR("error", strerror(-fd)));
-        return;
-    }
-    log_sink_take(fd);
     rollover_send_log(master->rollover, fd);
     close(fd);
-}
-
-/* The log goes on where the configuration says; workers that run already stay where they are. Returns 0 or
- * -errno. */
-static int take_log(struct master *master, const char *log)
-{
-    if (log != NULL && master->log != NULL ? strcmp(log, master->log) == 0 : log == master->log)
-        return 0;
-    char *copy = log != NULL ? strdup(log) : NULL;
-    if (log != NULL && copy == NULL)
-        return -ENOMEM;
-    log_event(ENCHUFE_LOG_INFO, "the log goes on elsewhere",
-              LOG_STR("path", log != NULL ? log : "stderr"));
-    int err = log_sink_open(log);
-    if (err != 0) {
-        free(copy);
-        return err;
-    }
-    free(master->log);
-    master->log = copy;
-    return 0;
-}
-
-static void check_log(struct timer *timer)
-{
-    struct master *master = CONTAINER_OF(timer, struct master, log_check);
-
-    log_report_lost();
-    loop_timer(master->loop, timer, clock_ms() + LOG_CHECK_MS);
 }
 
 static void signal_ready(struct loop_source *source, uint32_t events)
@@ -221,6 +182,7 @@ static void signal_ready(struct loop_source *source, uint32_t events)
         switch (info.ssi_signo) {
         case SIGCHLD:
             rollover_reap(master->rollover);
+            master_log_retell(&master->log);
             break;
         case SIGTERM:
             leave(master, false);
@@ -295,7 +257,7 @@ static void generation_starts(void *context, const struct generation *generation
 {
     struct master *master = context;
     const struct server_config *server = &generation->config->server;
-    int err = take_log(master, server->log);
+    int err = master_log_take(&master->log, server->log);
 
     if (err != 0)
         report_add(errors, &server->log_place, "cannot open %s: %s",
@@ -330,7 +292,7 @@ static void generation_serves(void *context, const struct generation *generation
 {
     struct master *master = context;
     /* Where a reload failed, back to where it was. */
-    int err = take_log(master, generation->config->server.log);
+    int err = master_log_take(&master->log, generation->config->server.log);
 
     if (err != 0)
         log_event(ENCHUFE_LOG_WARNING, "cannot go back to the log",
@@ -386,7 +348,7 @@ static int run_workers(struct master *master, struct generation *generation)
     const char *path = generation->config->server.control;
     const char *log = generation->config->server.log;
 
-    master->log = log != NULL ? strdup(log) : NULL;
+    master_log_begin(&master->log, master->loop, log);
     master->control = control_open(path, master->setup->handover->control, master->loop, &orders);
     master->upgrade = (struct upgrade){ .loop = master->loop,
                                         .program = master->setup->program,
@@ -405,10 +367,8 @@ static int run_workers(struct master *master, struct generation *generation)
     }
     if (err == 0) {
         control_serve(master->control, master->rollover);
-        check_log(&master->log_check);
         notify_watchdog(master->loop);
         err = loop_run(master->loop);
-        timer_cancel(&master->loop->timers, &master->log_check);
     }
     notify_watchdog_stop(master->loop);
     upgrade_abandon(&master->upgrade);
@@ -417,7 +377,7 @@ static int run_workers(struct master *master, struct generation *generation)
     control_close(master->control);
     if (master->rollover != NULL)
         rollover_free(master->rollover);
-    free(master->log);
+    master_log_end(&master->log);
     return err;
 }
 
@@ -425,7 +385,6 @@ int master_run(const struct master_setup *setup, struct generation *generation)
 {
     struct master master = { .setup = setup,
                              .signals = { .fd = open_signals(), .ready = signal_ready },
-                             .log_check = { .fire = check_log },
                              .loop = loop_create() };
     int err = 0;
 

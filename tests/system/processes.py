@@ -4,6 +4,8 @@ import os
 import re
 import time
 
+from settings import wait_until
+
 
 def guard_kill():
     """From now on os.kill takes only the pid of a process. A plugin whose fork failed says -1, and to
@@ -68,6 +70,32 @@ def memory_of(pid):
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return int(found.group(1)) * 1024 if found else 0
+
+
+def _times_asleep(pid):
+    """How often each thread of a process went to sleep."""
+    found = {}
+    for thread in _listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/status", encoding="latin-1") as file:
+                found[thread] = re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", file.read()).group(1)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
+def wait_for_rest(pids, seconds=0.5):
+    """Until none of the processes' threads has woken up for so long."""
+    seen, since = None, 0
+
+    def at_rest():
+        nonlocal seen, since
+        now = [_times_asleep(pid) for pid in pids]
+        if now != seen:
+            seen, since = now, time.monotonic()
+        return time.monotonic() - since >= seconds
+
+    wait_until(at_rest, f"no thread of {pids} to wake up for {seconds} s")
 
 
 def children_of(pid):

@@ -9,9 +9,9 @@ import time
 import pytest
 
 from client import Client, socket_address
-from processes import log_descriptors, process_lives, processor_seconds
+from processes import log_descriptors, process_lives, processor_seconds, wait_for_rest
 from server import Server, limit_descriptors, own_descriptors, service
-from settings import DEADLINE, SANITIZED, SLOWER, wait_until
+from settings import DEADLINE, SANITIZED, SLOWER, VARIANT, wait_until
 
 
 def refuses_connections(endpoint):
@@ -355,3 +355,13 @@ def test_a_service_that_never_starts_does_not_hang_the_server(step):
         assert server.process.wait(DEADLINE) == 1
         assert re.search(rf"worker does not start, and is killed .*service=x callback={step}",
                          server.log())
+
+
+@pytest.mark.skipif(VARIANT == "tsan", reason="a thread of ThreadSanitizer's wakes up all the time")
+def test_a_server_with_nothing_to_do_does_not_wake_up():
+    config = service("echo") + service("two", "echo", isolate="yes")
+    with Server("[server]\nthreads = 2\n" + config) as server:
+        with server.connect("echo") as one, server.connect("two") as two:
+            assert one.ask(b"hola", 4) == two.ask(b"hola", 4) == b"hola"
+            wait_for_rest([server.pid] + server.workers(), 2.5)
+            assert one.ask(b"hola", 4) == two.ask(b"hola", 4) == b"hola"

@@ -12,8 +12,9 @@ import threading
 
 import pytest
 
+from processes import wait_for_rest
 from server import Server, service
-from settings import DEADLINE, SANITIZED, soak, wait_until
+from settings import DEADLINE, ENCHUFE, SANITIZED, VARIANT, soak, wait_until
 
 LOST = re.compile(r" warning log lines lost count=(\d+)$|\"log lines lost\",\"count\":(\d+)}$")
 CLOSED = re.compile(r" info closed service=.* reason=closed-by-client$|"
@@ -312,3 +313,53 @@ def test_a_system_log_that_is_there_gets_no_warning(shared_path):
     with Server(config, wait=False, env={"ENCHUFE_SYSLOG_SOCKET": path}) as server:
         daemon.wait_for("ready")
         assert server.log() == ""
+
+
+# So that nothing is written of what is all right.
+SILENT = "[server]\nlog = syslog\nlog_level = warning\ncontrol = {dir}/control.sock\n"
+
+
+NO_REST = pytest.mark.skipif(VARIANT == "tsan", reason="a thread of ThreadSanitizer's wakes up all the time")
+
+
+@NO_REST
+@pytest.mark.parametrize("line, count", [(b"warning of it", 2), (b"later", 1)])
+def test_what_a_worker_lost_is_told_though_nothing_happens_any_more(shared_path, line, count):
+    path = str(shared_path / "log")
+    config = SILENT + service("logger", listen="unix://{dir}/x.sock")
+    with Server(config, wait=False, env={"ENCHUFE_SYSLOG_SOCKET": path}) as server:
+        with server.connect(endpoint=socket_file(server)) as client:
+            threads = os.listdir(f"/proc/{server.worker()}/task")
+            for _ in range(count):
+                assert client.ask(line + b"\n", 7) == b"logged\n"
+            if line == b"later":
+                wait_for_rest([server.pid, server.worker()])
+                wait_until(lambda: os.listdir(f"/proc/{server.worker()}/task") == threads, "its thread to end")
+            daemon = Daemon(path)
+            assert daemon.wait_for("lost") == f"<28>enchufe[{server.worker()}]: log lines lost count={count}"
+            wait_for_rest([server.pid, server.worker()])
+            daemon.stop()
+
+
+@NO_REST
+def test_what_the_master_lost_is_told_though_nothing_happens_any_more(shared_path):
+    path, gate = str(shared_path / "log"), str(shared_path / "gate")
+    os.mkfifo(gate)
+    config = SILENT + service("echo", listen="unix://{dir}/x.sock")
+    with Server(config, wait=False, env={"ENCHUFE_SYSLOG_SOCKET": path}) as server:
+        socket_file(server)
+        worker = server.worker()
+        with open(server.file, "a", encoding="utf-8") as file:
+            file.write(service("slow_start", gate=gate, read_paths=gate))
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(server.workers()) == 2, "a worker that starts")
+        # Neither worker, nor the end of a process, has a part in this.
+        wait_for_rest([server.pid] + server.workers())
+        upgrade = [ENCHUFE, "upgrade", "--control", f"{server.directory}/control.sock"]
+        assert subprocess.run(upgrade, capture_output=True, check=False).returncode == 1
+        assert len(server.workers()) == 2
+        daemon = Daemon(path)
+        assert daemon.wait_for("lost") == f"<28>enchufe[{server.pid}]: log lines lost count=1"
+        with open(gate, "wb"):
+            wait_until(lambda: worker not in server.workers(), "the reload to succeed")
+        daemon.stop()

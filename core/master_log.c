@@ -1,0 +1,82 @@
+/* The master's log. */
+#include "master_log.h"
+#include "container.h"
+#include "log.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int master_log_take(struct master_log *log, const char *target)
+{
+    if (target != NULL && log->target != NULL ? strcmp(target, log->target) == 0
+                                              : target == log->target)
+        return 0;
+    char *copy = target != NULL ? strdup(target) : NULL;
+    if (target != NULL && copy == NULL)
+        return -ENOMEM;
+    log_event(ENCHUFE_LOG_INFO, "the log goes on elsewhere",
+              LOG_STR("path", target != NULL ? target : "stderr"));
+    int err = log_sink_open(target);
+    if (err != 0) {
+        free(copy);
+        return err;
+    }
+    free(log->target);
+    log->target = copy;
+    return 0;
+}
+
+int master_log_reopen(struct master_log *log)
+{
+    if (log->target == NULL || log_sink_is_syslog())
+        return -1;
+    int fd = log_sink_open_file(log->target);
+    if (fd < 0) {
+        log_event(ENCHUFE_LOG_ERROR, "cannot reopen the log", LOG_STR("path", log->target),
+                  LOG_STR("error", strerror(-fd)));
+        return -1;
+    }
+    log_sink_take(fd);
+    return fd;
+}
+
+/* ---- what was lost ---- */
+
+static void trouble(struct log_watcher *watcher)
+{
+    struct master_log *log = CONTAINER_OF(watcher, struct master_log, watcher);
+
+    if (!timer_running(&log->retell))
+        loop_timer(log->loop, &log->retell, clock_ms() + LOG_RETELL_MS);
+}
+
+void master_log_retell(struct master_log *log)
+{
+    log_report_lost();
+    if (log_sink_in_trouble())
+        trouble(&log->watcher);
+}
+
+static void fire(struct timer *timer)
+{
+    master_log_retell(CONTAINER_OF(timer, struct master_log, retell));
+}
+
+/* ---- from the start to the end ---- */
+
+void master_log_begin(struct master_log *log, struct loop *loop, const char *target)
+{
+    *log = (struct master_log){ .loop = loop,
+                                .watcher = { .trouble = trouble },
+                                .retell = { .fire = fire },
+                                .target = target != NULL ? strdup(target) : NULL };
+    log_sink_watch(&log->watcher);
+    master_log_retell(log);
+}
+
+void master_log_end(struct master_log *log)
+{
+    log_sink_watch(NULL);
+    timer_cancel(&log->loop->timers, &log->retell);
+    free(log->target);
+}
