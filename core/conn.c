@@ -124,9 +124,21 @@ static __attribute__((noinline)) void hangup(struct enchufe_conn *conn)
         conn->hung_up = true;
 }
 
+/* A receive that filled the memory left more behind. That is received at once, which takes a seventh of the time off
+ * bulk; a third receive gained nothing. Not where other services wait for the loop: it may be a thousand requests. */
+static __attribute__((noinline)) void receive_more(struct enchufe_conn *conn)
+{
+    if (conn->at->loop->shares > 1 || !conn_takes_input(conn))
+        return;
+    conn->busy = true;
+    conn_receive(conn);
+    settle(conn);
+}
+
 static void ready(struct loop_source *source, uint32_t events)
 {
     struct enchufe_conn *conn = CONTAINER_OF(source, struct enchufe_conn, source);
+    bool more = false;
 
     if (conn->phase == CONN_DEAD)
         return;
@@ -137,11 +149,13 @@ static void ready(struct loop_source *source, uint32_t events)
         if (events & EPOLLOUT)
             conn->blocked = false;
         if (source->events & EPOLLIN && events & (EPOLLIN | EPOLLERR | EPOLLHUP))
-            conn_receive(conn);
+            more = conn_receive(conn);
         else if (events & (EPOLLERR | EPOLLHUP))
             hangup(conn);
     }
     settle(conn);
+    if (more)
+        receive_more(conn);
 }
 
 /* ---- timers ---- */

@@ -105,8 +105,9 @@ static inline bool conn_takes_input(const struct enchufe_conn *conn)
     return conn->unusual == 0 || (conn->phase == CONN_OPEN && !conn->paused && !conn->above);
 }
 
-/* One receive, and all the callbacks it is good for. */
-void conn_receive(struct enchufe_conn *conn);
+/* One receive, and all the callbacks it is good for. Returns whether it brought as much as it can, so that there is
+ * probably more. */
+bool conn_receive(struct enchufe_conn *conn);
 
 /* Delivers what was held back, and the end of the stream after it. */
 void conn_feed_held(struct enchufe_conn *conn);

@@ -198,7 +198,7 @@ static void received_eof(struct enchufe_conn *conn)
     conn_feed_held(conn);
 }
 
-void conn_receive(struct enchufe_conn *conn)
+bool conn_receive(struct enchufe_conn *conn)
 {
     unsigned char *data = conn->at->loop->input;
     ssize_t n = transport_receive(conn, data, LOOP_INPUT_SIZE);
@@ -211,4 +211,5 @@ void conn_receive(struct enchufe_conn *conn)
         conn_close(conn, ENCHUFE_CLOSED_RESET);
     else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
         conn_close(conn, ENCHUFE_CLOSED_IO_ERROR);
+    return n == LOOP_INPUT_SIZE;
 }

@@ -1,10 +1,13 @@
 /* Answers every request of one byte with the time at which it was handled, 8 bytes of CLOCK_MONOTONIC in
- * nanoseconds, after it kept the loop for as long as its option `takes` says. */
+ * nanoseconds, after it kept the loop for as long as its option `takes` says. With `once`, all that is there at once is
+ * one request. */
 #include <enchufe/plugin.h>
+#include <stdbool.h>
 #include <time.h>
 
 struct stamp_settings {
     uint64_t takes;
+    bool once;
 };
 
 static const enchufe_option stamp_options[] = {
@@ -13,6 +16,11 @@ static const enchufe_option stamp_options[] = {
       .offset = offsetof(struct stamp_settings, takes),
       .value = "0ms",
       .help = "how long each request keeps the loop" },
+    { .name = "once",
+      .type = ENCHUFE_OPTION_BOOL,
+      .offset = offsetof(struct stamp_settings, once),
+      .value = "no",
+      .help = "one answer to all that is there" },
     { .name = NULL },
 };
 
@@ -32,7 +40,7 @@ static size_t stamp_on_data(enchufe_conn *conn, const void *data, size_t len)
     (void)data;
     while (now() < at + settings->takes * 1000000)
         continue;
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < (settings->once ? 1 : len); i++)
         enchufe_write(conn, &at, sizeof at);
     return len;
 }

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from bursts import Stopped
 from client import socket_address
 from processes import memory_of, process_lives, processor_share
 from server import Server, service
@@ -218,6 +219,18 @@ def test_a_paused_connection_gets_nothing_until_it_is_resumed():
             client.send(b"aPPb")
             client.end()
             assert client.receive_all() == b"a(resumed)(resumed)b"
+
+
+def test_nothing_is_received_of_a_paused_connection_though_there_is_more():
+    listen = "unix://{dir}/x.sock"
+    with Server(service("holder", listen=listen, wait="1h", idle_timeout="1s", max_input="1m")) as server:
+        with server.connect("holder") as client:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MIB)
+            with Stopped(server.worker()):
+                client.send(b"x" * 200_000)
+            assert client.receive_line() == "held 65536\n"
+            closed, = server.wait_for_lines("closed", reason="idle-timeout")
+            assert closed["in"] == "65536"
 
 
 def test_what_a_paused_connection_is_sent_waits_in_bounded_memory():

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import socket
 import struct
 import time
 
@@ -18,6 +19,9 @@ from settings import wait_until
 
 # What core/share.h says: events that a flooded service has in a turn at most.
 MOST = 32
+
+# What core/loop.h says: bytes that one receive brings at most.
+RECEIVED = 65536
 
 CONNECTIONS = 100
 
@@ -159,6 +163,19 @@ def test_one_service_alone_has_one_set_however_much_comes():
         for client in clients:
             stamp(client)
         assert len(sets_of(server.worker())) == before
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside another service"])
+def test_bulk_is_received_twice_in_a_turn_where_no_other_service_waits(alone):
+    config = OPEN + service("bulk", "stamp", listen="unix://{dir}/bulk.sock", once="yes")
+    with Server(config if alone else config + service("quiet", "stamp")) as server, contextlib.ExitStack() as stack:
+        bulk, other = connected(server, stack, "bulk", 2)
+        bulk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * RECEIVED)
+        with Stopped(server.worker()):
+            bulk.send(3 * RECEIVED * b"x")
+            other.send(b"x")
+        parts, at = [stamp(bulk) for _ in range(3)], stamp(other)
+        assert sum(part < at for part in parts) == (2 if alone else 1)
 
 
 @pytest.mark.parametrize("end", ["close", "reset", "half-close"])
