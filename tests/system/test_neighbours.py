@@ -169,7 +169,8 @@ def test_one_service_alone_has_one_set_however_much_comes():
 def test_bulk_is_received_twice_in_a_turn_where_no_other_service_waits(alone):
     config = OPEN + service("bulk", "stamp", listen="unix://{dir}/bulk.sock", once="yes")
     with Server(config if alone else config + service("quiet", "stamp")) as server, contextlib.ExitStack() as stack:
-        bulk, other = connected(server, stack, "bulk", 2)
+        # bulk last: whoever was served last may be still in the list of those that are ready, before who becomes so.
+        other, bulk = connected(server, stack, "bulk", 2)
         bulk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * RECEIVED)
         with Stopped(server.worker()):
             bulk.send(3 * RECEIVED * b"x")
