@@ -165,18 +165,35 @@ def test_one_service_alone_has_one_set_however_much_comes():
         assert len(sets_of(server.worker())) == before
 
 
-@pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside another service"])
-def test_bulk_is_received_twice_in_a_turn_where_no_other_service_waits(alone):
-    config = OPEN + service("bulk", "stamp", listen="unix://{dir}/bulk.sock", once="yes")
-    with Server(config if alone else config + service("quiet", "stamp")) as server, contextlib.ExitStack() as stack:
-        # bulk last: whoever was served last may be still in the list of those that are ready, before who becomes so.
-        other, bulk = connected(server, stack, "bulk", 2)
-        bulk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * RECEIVED)
+def received_in_a_turn(server, stack, sent_before=0):
+    """How often a connection with much to receive is received from before another one's turn comes."""
+    # bulk last: whoever was served last may be still in the list of those that are ready, before who becomes so.
+    other, bulk = connected(server, stack, "bulk", 2)
+    bulk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * RECEIVED)
+    for size in [sent_before, 3 * RECEIVED] if sent_before else [3 * RECEIVED]:
         with Stopped(server.worker()):
-            bulk.send(3 * RECEIVED * b"x")
+            bulk.send(size * b"x")
             other.send(b"x")
-        parts, at = [stamp(bulk) for _ in range(3)], stamp(other)
-        assert sum(part < at for part in parts) == (2 if alone else 1)
+        parts, at = [stamp(bulk) for _ in range(size // RECEIVED)], stamp(other)
+    return sum(part < at for part in parts)
+
+
+BULK = OPEN + service("bulk", "stamp", listen="unix://{dir}/bulk.sock", once="yes")
+
+
+def test_bulk_is_received_twice_in_a_turn():
+    with Server(BULK) as server, contextlib.ExitStack() as stack:
+        assert received_in_a_turn(server, stack) == 2
+
+
+def test_bulk_is_received_once_in_a_turn_while_another_service_may_wait():
+    with Server(BULK + service("quiet", "stamp")) as server, contextlib.ExitStack() as stack:
+        assert received_in_a_turn(server, stack) == 1
+
+
+def test_after_a_second_receive_in_vain_there_is_one_for_some_time():
+    with Server(BULK) as server, contextlib.ExitStack() as stack:
+        assert received_in_a_turn(server, stack, sent_before=RECEIVED) == 1
 
 
 @pytest.mark.parametrize("end", ["close", "reset", "half-close"])
