@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -48,7 +49,7 @@ struct shared {
 static struct shared unshared; /* until log_sink_open, and without memory */
 static struct shared *shared = &unshared;
 
-static struct log_watcher *_Atomic watcher; /* NULL: nobody */
+static int bell = -1;
 
 /* What this process writes to. The descriptor's number stays when a file is reopened, so that a thread
  * within a write need not be waited for. */
@@ -182,25 +183,21 @@ static uint64_t put_lines(int level, const char *text, size_t len)
     return lost;
 }
 
+static void ring(void)
+{
+    (void)!write(bell, &(uint64_t){ 1 }, sizeof(uint64_t));
+}
+
 void log_sink_write(int level, const char *text, size_t len)
 {
     uint64_t lost = put_lines(level, text, len);
 
-    if (lost != 0)
-        atomic_fetch_add(&shared->lost, lost);
-    else if (!is_torn())
-        return;
-    struct log_watcher *told = watcher;
-    if (told != NULL)
-        told->trouble(told);
+    /* Who finds others that are lost and not told knows that the bell was rung for those. */
+    if (lost != 0 ? atomic_fetch_add(&shared->lost, lost) == 0 : is_torn())
+        ring();
 }
 
 /* ---- what was lost ---- */
-
-void log_sink_watch(struct log_watcher *by)
-{
-    watcher = by;
-}
 
 uint64_t log_sink_lost(void)
 {
@@ -347,6 +344,7 @@ static void share(void)
         return;
     shared = memory;
     shared->lost = unshared.lost;
+    bell = eventfd(shared->lost != 0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
 static bool names_file(const char *target)
@@ -386,8 +384,10 @@ int log_sink_open(const char *target)
     sink.kind = kind;
     note_inode(fd);
     /* Later, the last byte may be within a line that is just being written. */
-    if (first && is_file && ends_torn(target))
+    if (first && is_file && ends_torn(target)) {
         shared->torn = sink.inode;
+        ring();
+    }
     return 0;
 }
 
@@ -424,11 +424,18 @@ void log_sink_close(void)
     if (shared != &unshared)
         munmap(shared, sizeof *shared);
     shared = &unshared;
+    forget(bell);
+    bell = -1;
 }
 
 int log_sink_fd(void)
 {
     return sink.fd;
+}
+
+int log_sink_bell(void)
+{
+    return bell;
 }
 
 bool log_sink_is_syslog(void)

@@ -7,19 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How long to wait between two tries to tell what was lost, in milliseconds. */
-#define LOG_RETELL_MS 1000
-
-/* Sees to it that what was lost is told, be it long until the next line. Part of the struct it belongs to. */
-struct log_watcher {
-    /* Called where a line was lost or torn, by the thread that wrote it, and within the log, so that it may not write
-     * there itself: log_report_lost() is due from time to time while log_sink_in_trouble(). */
-    void (*trouble)(struct log_watcher *watcher);
-};
-
-/* From now on, in this process; NULL: nobody. A process that is forked has its parent's until it has its own. */
-void log_sink_watch(struct log_watcher *watcher);
-
 /* Opens where the log goes: NULL is standard error, `syslog` the system's log, all else a file. For the
  * master, before it forks; again, for itself and those that it forks from then on. Returns 0, or -errno,
  * and then the log goes where it went. */
@@ -51,6 +38,11 @@ void log_sink_follow(int fd);
 
 /* The descriptor in use, for a process forked from the master to keep. */
 int log_sink_fd(void);
+
+/* An eventfd that does not block, made by the first log_sink_open() and the same in all processes forked from then on,
+ * which keep it: written to where log_sink_in_trouble() begins, be it in the master, a worker, or a process that a plugin
+ * forked. -1: the system gave none, or the log was not opened. */
+int log_sink_bell(void);
 
 /* Whether the system's log adds time and level of its own. */
 bool log_sink_is_syslog(void);

@@ -5,6 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* How long to wait before a try to tell what was lost, which the next line may do sooner. */
+#define RETELL_MS 1000
 
 int master_log_take(struct master_log *log, const char *target)
 {
@@ -42,24 +47,28 @@ int master_log_reopen(struct master_log *log)
 
 /* ---- what was lost ---- */
 
-static void trouble(struct log_watcher *watcher)
+static void retell_later(struct master_log *log)
 {
-    struct master_log *log = CONTAINER_OF(watcher, struct master_log, watcher);
-
     if (!timer_running(&log->retell))
-        loop_timer(log->loop, &log->retell, clock_ms() + LOG_RETELL_MS);
+        loop_timer(log->loop, &log->retell, clock_ms() + RETELL_MS);
 }
 
-void master_log_retell(struct master_log *log)
+static void bell_rung(struct loop_source *source, uint32_t events)
 {
+    uint64_t count;
+
+    (void)events;
+    (void)!read(source->fd, &count, sizeof count);
+    retell_later(CONTAINER_OF(source, struct master_log, bell));
+}
+
+static void retell(struct timer *timer)
+{
+    struct master_log *log = CONTAINER_OF(timer, struct master_log, retell);
+
     log_report_lost();
     if (log_sink_in_trouble())
-        trouble(&log->watcher);
-}
-
-static void fire(struct timer *timer)
-{
-    master_log_retell(CONTAINER_OF(timer, struct master_log, retell));
+        retell_later(log);
 }
 
 /* ---- from the start to the end ---- */
@@ -67,16 +76,16 @@ static void fire(struct timer *timer)
 void master_log_begin(struct master_log *log, struct loop *loop, const char *target)
 {
     *log = (struct master_log){ .loop = loop,
-                                .watcher = { .trouble = trouble },
-                                .retell = { .fire = fire },
+                                .bell = { .fd = log_sink_bell(), .ready = bell_rung },
+                                .retell = { .fire = retell },
                                 .target = target != NULL ? strdup(target) : NULL };
-    log_sink_watch(&log->watcher);
-    master_log_retell(log);
+    if (log->bell.fd >= 0)
+        loop_watch(loop, &log->bell, EPOLLIN);
 }
 
 void master_log_end(struct master_log *log)
 {
-    log_sink_watch(NULL);
+    loop_watch(log->loop, &log->bell, 0);
     timer_cancel(&log->loop->timers, &log->retell);
     free(log->target);
 }

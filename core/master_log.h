@@ -7,9 +7,9 @@
 
 struct master_log {
     struct loop *loop;
-    struct log_watcher watcher;
-    struct timer retell; /* runs while there are lost lines that were not told */
-    char *target;        /* as server_config.log says; owned */
+    struct loop_source bell; /* lines were lost, in whichever process */
+    struct timer retell;     /* runs while there are lost lines that were not told */
+    char *target;            /* as server_config.log says; owned */
 };
 
 /* The log goes to `target` already (log_sink_open()); the loop is the caller's, and not running yet. */
@@ -22,8 +22,5 @@ int master_log_take(struct master_log *log, const char *target);
 /* Whoever rotates logs moved the file away: opens it anew. The descriptor's number stays. Returns another descriptor of
  * it, for the workers, which is the caller's; or -1: there is no file, or it cannot be opened, and that was logged. */
 int master_log_reopen(struct master_log *log);
-
-/* Tells what was lost, now and as long as that fails. For when a process has ended, which cannot tell it any more. */
-void master_log_retell(struct master_log *log);
 
 #endif

@@ -1,9 +1,8 @@
 /* Orders of the master, and the watch over the loops. */
 #include "worker_orders.h"
 #include "channel.h"
-#include "container.h"
 #include "descriptors.h"
-#include "log.h"
+#include "log_sink.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -176,37 +175,9 @@ static int wait_ms(const struct worker_orders *orders)
 
     if (orders->deadline != 0 && orders->deadline < next)
         next = orders->deadline;
-    if (orders->retell < next)
-        next = orders->retell;
     if (next == TIMER_NEVER)
         return -1;
     return next <= now ? 0 : next - now < INT_MAX ? (int)(next - now) : INT_MAX;
-}
-
-/* ---- lines that were lost ---- */
-
-/* From whichever thread. The bell is rung, though it is for loops: one thing more to wait for would be one thing more
- * to look at in each wait. */
-static void log_trouble(struct log_watcher *watcher)
-{
-    struct worker_orders *orders = CONTAINER_OF(watcher, struct worker_orders, log_watcher);
-
-    if (!atomic_exchange(&orders->troubled, true))
-        (void)!write(orders->watchdog.watcher.bell, &(uint64_t){ 1 }, sizeof(uint64_t));
-}
-
-static void retell(struct worker_orders *orders)
-{
-    uint64_t now = clock_ms();
-
-    if (now >= orders->retell)
-        log_report_lost();
-    if (!log_sink_in_trouble())
-        orders->troubled = false; /* what is lost from here on rings again: hence a second look */
-    if (!log_sink_in_trouble())
-        orders->retell = TIMER_NEVER;
-    else if (now >= orders->retell || orders->retell == TIMER_NEVER)
-        orders->retell = now + LOG_RETELL_MS;
 }
 
 /* ---- the loops ---- */
@@ -253,7 +224,6 @@ static int serve(struct worker_orders *orders)
         if (n < 0 && errno != EINTR)
             return -errno;
         watch(orders, n > 0 && fds[3].revents != 0);
-        retell(orders);
         bool late = orders->deadline != 0 && clock_ms() >= orders->deadline;
         if (late && orders->phase == QUITTING)
             return -ETIMEDOUT; /* a plugin does not return */
@@ -368,8 +338,6 @@ int worker_orders_init(struct worker_orders *orders, const struct worker_setup *
                                       .watchdog = WATCHDOG_NONE,
                                       .steps_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
                                       .log_ends = { -1, -1 },
-                                      .log_watcher = { .trouble = log_trouble },
-                                      .retell = TIMER_NEVER,
                                       .spare = -1 };
     if (orders->steps_fd < 0)
         return -errno;
@@ -378,13 +346,11 @@ int worker_orders_init(struct worker_orders *orders, const struct worker_setup *
     /* Not under a debugger's eyes: who stops there is not stuck. */
     if (err == 0 && setup->signals < 0)
         err = watchdog_init(&orders->watchdog, setup->config, setup->trace, 0, setup->loops);
-    log_sink_watch(orders->watchdog.watcher.bell >= 0 ? &orders->log_watcher : NULL);
     return err;
 }
 
 void worker_orders_free(struct worker_orders *orders)
 {
-    log_sink_watch(NULL);
     watchdog_free(&orders->watchdog);
     if (orders->spare >= 0)
         close(orders->spare);

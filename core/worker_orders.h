@@ -6,7 +6,6 @@
 #ifndef WORKER_ORDERS_H
 #define WORKER_ORDERS_H
 
-#include "log_sink.h"
 #include "watchdog.h"
 #include "worker_loop.h"
 
@@ -30,10 +29,7 @@ struct worker_orders {
     bool leaves;       /* it was told to drain, maybe before all loops had opened */
     bool deaf;         /* the master was told that nothing new is accepted */
     uint64_t deadline; /* of DRAINING and QUITTING; 0: none */
-    struct log_watcher log_watcher;
-    _Atomic bool troubled; /* lines were lost, and the thread knows */
-    uint64_t retell; /* when to try again to tell which lines were lost; TIMER_NEVER: none are */
-    int status;      /* the exit status */
+    int status;        /* the exit status */
 };
 
 /* For the worker's main thread, before there are loops. Returns 0 or -errno; worker_orders_free() is due in both

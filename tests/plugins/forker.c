@@ -1,5 +1,5 @@
 /* Forks a process that holds every descriptor of the worker, connections among them. Commands are bytes:
- *   f  fork; the answer is the pid of the child and a newline. It lives until it is killed
+ *   f  fork; the answer is the pid of the child and a newline. It logs a warning at each SIGUSR1, until it is killed
  *   c  close                  a  abort
  * and any other is echoed. */
 #include <enchufe/plugin.h>
@@ -11,13 +11,20 @@
 static void forker_fork(enchufe_conn *conn)
 {
     char text[32];
-    pid_t pid = fork();
+    sigset_t told;
+    int number;
 
+    sigemptyset(&told);
+    sigaddset(&told, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &told, NULL);
+    pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        for (;;)
-            pause();
+        while (sigwait(&told, &number) == 0)
+            enchufe_log(enchufe_conn_service(conn), ENCHUFE_LOG_WARNING, "a child of forker logs");
+        _exit(1);
     }
+    pthread_sigmask(SIG_UNBLOCK, &told, NULL);
     if (pid < 0) {
         enchufe_abort(conn); /* -1 is no pid to tell anybody */
         return;

@@ -20,7 +20,7 @@ static int slow_start_start(enchufe_service *service)
 {
     const struct slow_start_settings *settings = enchufe_service_settings(service);
 
-    enchufe_log(service, ENCHUFE_LOG_INFO, "slow_start waits");
+    enchufe_log(service, ENCHUFE_LOG_WARNING, "slow_start waits");
     int fd = open(settings->gate, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;

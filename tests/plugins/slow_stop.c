@@ -51,7 +51,7 @@ static void slow_stop_stop(enchufe_service *service)
         return;
     while (settings->hoards && open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0)
         continue;
-    enchufe_log(service, ENCHUFE_LOG_INFO, "slow_stop waits");
+    enchufe_log(service, ENCHUFE_LOG_WARNING, "slow_stop waits");
     while (poll(&pollfd, 1, -1) < 0 && errno == EINTR)
         continue;
     close(state->gate);

@@ -72,10 +72,10 @@ def memory_of(pid):
     return int(found.group(1)) * 1024 if found else 0
 
 
-def _times_asleep(pid):
+def _times_asleep(pid, main_alone):
     """How often each thread of a process went to sleep."""
     found = {}
-    for thread in _listdir(f"/proc/{pid}/task"):
+    for thread in [pid] if main_alone else _listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{thread}/status", encoding="latin-1") as file:
                 found[thread] = re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", file.read()).group(1)
@@ -84,13 +84,13 @@ def _times_asleep(pid):
     return found
 
 
-def wait_for_rest(pids, seconds=0.5):
-    """Until none of the processes' threads has woken up for so long."""
+def wait_for_rest(pids, seconds=0.5, main_alone=False):
+    """Until none of the processes' threads, or main threads, has woken up for so long."""
     seen, since = None, 0
 
     def at_rest():
         nonlocal seen, since
-        now = [_times_asleep(pid) for pid in pids]
+        now = [_times_asleep(pid, main_alone) for pid in pids]
         if now != seen:
             seen, since = now, time.monotonic()
         return time.monotonic() - since >= seconds
@@ -116,14 +116,21 @@ def _listdir(path):
         return []
 
 
+def threads_of(pid):
+    """What its threads are called, by their number."""
+    found = {}
+    for thread in _listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as name:
+                found[int(thread)] = name.read().rstrip("\n")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
 def loops_of(pid):
     """The threads of a worker that run its loops: the first is the main thread, the others have names."""
-    found = [pid]
-    for thread in _listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as name:
-            if name.read().startswith("loop-"):
-                found.append(int(thread))
-    return found
+    return [pid] + [number for number, name in threads_of(pid).items() if name.startswith("loop-")]
 
 
 def log_descriptors(pid, log):

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from processes import wait_for_rest
+from processes import threads_of, wait_for_rest
 from server import Server, service
 from settings import DEADLINE, ENCHUFE, SANITIZED, VARIANT, soak, wait_until
 
@@ -322,6 +322,29 @@ SILENT = "[server]\nlog = syslog\nlog_level = warning\ncontrol = {dir}/control.s
 NO_REST = pytest.mark.skipif(VARIANT == "tsan", reason="a thread of ThreadSanitizer's wakes up all the time")
 
 
+def gates(shared_path, text):
+    """A section of a plugin that waits for somebody who opens or writes to a FIFO, and its path."""
+    gate = str(shared_path / "gate")
+    os.mkfifo(gate)
+    os.chmod(gate, 0o666)
+    return gate, service("x", text, gate=gate, read_paths=gate)
+
+
+def reload(server, config):
+    with open(server.file, "w", encoding="utf-8") as file:
+        file.write(config.replace("{dir}", server.directory))
+    server.process.send_signal(signal.SIGHUP)
+
+
+def lost_and_told(server, path, count=1):
+    """The report is the master's, while nobody else does anything."""
+    wait_for_rest(server.workers())  # whoever is about to lose lines has
+    daemon = Daemon(path)
+    assert daemon.wait_for("lost") == f"<28>enchufe[{server.pid}]: log lines lost count={count}"
+    wait_for_rest([server.pid] + server.workers())
+    daemon.stop()
+
+
 @NO_REST
 @pytest.mark.parametrize("line, count", [(b"warning of it", 2), (b"later", 1)])
 def test_what_a_worker_lost_is_told_though_nothing_happens_any_more(shared_path, line, count):
@@ -335,31 +358,71 @@ def test_what_a_worker_lost_is_told_though_nothing_happens_any_more(shared_path,
             if line == b"later":
                 wait_for_rest([server.pid, server.worker()])
                 wait_until(lambda: os.listdir(f"/proc/{server.worker()}/task") == threads, "its thread to end")
-            daemon = Daemon(path)
-            assert daemon.wait_for("lost") == f"<28>enchufe[{server.worker()}]: log lines lost count={count}"
-            wait_for_rest([server.pid, server.worker()])
-            daemon.stop()
+            lost_and_told(server, path, count)
+
+
+@NO_REST
+def test_what_a_plugin_lost_while_it_starts_or_stops_is_told_meanwhile(shared_path):
+    path = str(shared_path / "log")
+    gate, starts = gates(shared_path, "slow_start")
+    config = SILENT + "stall_limit = never\n" + service("echo", listen="unix://{dir}/x.sock")
+    with Server(config, wait=False, env={"ENCHUFE_SYSLOG_SOCKET": path}) as server:
+        socket_file(server)
+        first = server.worker()
+        reload(server, config + starts)
+        wait_until(lambda: len(server.workers()) == 2, "a worker that starts")
+        lost_and_told(server, path)
+        with open(gate, "wb"):
+            wait_until(lambda: first not in server.workers(), "the reload to succeed")
+        second = server.worker()
+        reload(server, config + starts.replace("slow_start", "slow_stop"))
+        wait_until(lambda: second not in server.workers() and len(server.workers()) == 1, "the next one")
+        third = server.worker()
+        reload(server, config)
+        wait_until(lambda: "orders" not in threads_of(third).values(), "a worker that stops")
+        wait_for_rest([third], main_alone=True)  # not the thread that watches over it
+        daemon = Daemon(path)
+        assert daemon.wait_for("lost").startswith(f"<28>enchufe[{server.pid}]: ")
+        daemon.stop()
+        with open(gate, "wb") as file:
+            file.write(b"go")
+        wait_until(lambda: third not in server.workers(), "its end")
+
+
+@NO_REST
+def test_what_a_process_lost_that_a_plugin_forked_is_told_each_time(shared_path):
+    path = str(shared_path / "log")
+    config = SILENT + service("forker", listen="unix://{dir}/x.sock", isolate="yes", sandbox="no")
+    with Server(config, wait=False, env={"ENCHUFE_SYSLOG_SOCKET": path}) as server:
+        with server.connect(endpoint=socket_file(server)) as client:
+            client.send(b"f")
+            child = int(client.receive_line())
+            try:
+                for _ in range(2):
+                    os.kill(child, signal.SIGUSR1)
+                    wait_for_rest([child])
+                    lost_and_told(server, path)
+            finally:
+                os.kill(child, signal.SIGKILL)
 
 
 @NO_REST
 def test_what_the_master_lost_is_told_though_nothing_happens_any_more(shared_path):
-    path, gate = str(shared_path / "log"), str(shared_path / "gate")
-    os.mkfifo(gate)
+    path = str(shared_path / "log")
+    gate, starts = gates(shared_path, "slow_start")
+    daemon = Daemon(path)
     config = SILENT + service("echo", listen="unix://{dir}/x.sock")
     with Server(config, wait=False, env={"ENCHUFE_SYSLOG_SOCKET": path}) as server:
         socket_file(server)
         worker = server.worker()
-        with open(server.file, "a", encoding="utf-8") as file:
-            file.write(service("slow_start", gate=gate, read_paths=gate))
-        server.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: len(server.workers()) == 2, "a worker that starts")
+        reload(server, config + starts)
+        daemon.wait_for("slow_start waits")
+        daemon.stop()
         # Neither worker, nor the end of a process, has a part in this.
         wait_for_rest([server.pid] + server.workers())
         upgrade = [ENCHUFE, "upgrade", "--control", f"{server.directory}/control.sock"]
         assert subprocess.run(upgrade, capture_output=True, check=False).returncode == 1
         assert len(server.workers()) == 2
-        daemon = Daemon(path)
-        assert daemon.wait_for("lost") == f"<28>enchufe[{server.pid}]: log lines lost count=1"
+        lost_and_told(server, path)
         with open(gate, "wb"):
             wait_until(lambda: worker not in server.workers(), "the reload to succeed")
-        daemon.stop()
