@@ -125,24 +125,24 @@ static __attribute__((noinline)) void hangup(struct enchufe_conn *conn)
 }
 
 /* After a second receive that brought nothing, how often none is tried. */
-#define SECONDS_SPARED 15
+#define RECEIVES_SPARED 15
 
 /* A receive that filled the memory has probably left more behind. That is received at once, which takes a seventh of the
- * time off bulk; a third receive gained nothing. Not where other services wait for the loop: it may be a thousand
+ * time off bulk; a third receive gained nothing. Not where the loop has other services, which would wait: it may be a thousand
  * requests. And rarely of a client that has exactly as much on its way. */
-static __attribute__((noinline)) void receive_more(struct enchufe_conn *conn)
+static __attribute__((noinline)) void receive_again(struct enchufe_conn *conn)
 {
     if (conn->at->loop->shares > 1 || !conn_takes_input(conn))
         return;
-    if (conn->seconds_spared != 0) {
-        conn->seconds_spared--;
+    if (conn->receives_spared != 0) {
+        conn->receives_spared--;
         return;
     }
     uint64_t before = conn->bytes_in;
     conn->busy = true;
     conn_receive(conn);
     if (conn->bytes_in == before)
-        conn->seconds_spared = SECONDS_SPARED;
+        conn->receives_spared = RECEIVES_SPARED;
     settle(conn);
 }
 
@@ -166,7 +166,7 @@ static void ready(struct loop_source *source, uint32_t events)
     }
     settle(conn);
     if (more)
-        receive_more(conn);
+        receive_again(conn);
 }
 
 /* ---- timers ---- */

@@ -51,10 +51,10 @@ struct enchufe_conn {
         };
         uint64_t unusual; /* all of them at once; 0: open, and nothing else is to be said */
     };
-    bool busy;              /* in a callback or on the way to one: output is flushed right after */
-    bool draining;          /* on_drain was called */
-    uint8_t reason;         /* enum enchufe_reason */
-    uint8_t seconds_spared; /* so many full receives will not be followed by a second one */
+    bool busy;               /* in a callback or on the way to one: output is flushed right after */
+    bool draining;           /* on_drain was called */
+    uint8_t reason;          /* enum enchufe_reason */
+    uint8_t receives_spared; /* so many full receives will not be followed by a second one */
     /* Since when the client owes input, in LOOP_TICK_MS after opened_at and one more; 0: it owes none, or it
      * is to be looked at anew. */
     uint32_t awaited;

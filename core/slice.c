@@ -24,22 +24,23 @@ struct attributes {
 /* Less than that tells nothing. */
 #define LEAST_LOOK_MS 50
 
-/* Of the calling thread. */
-static void set_slice(uint64_t ns)
+/* The calling thread's. */
+static void set_length(struct slice *slice, uint64_t ns)
 {
     struct attributes attr = { .size = sizeof attr };
 
+    slice->length = 0;
     if (syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) != 0 || attr.policy != POLICY_NORMAL)
         return;
     attr.flags = KEEP_POLICY; /* which the operator may change meanwhile */
     attr.runtime = ns;
-    (void)syscall(SYS_sched_setattr, 0, &attr, 0);
+    if (syscall(SYS_sched_setattr, 0, &attr, 0) == 0)
+        slice->length = ns;
 }
 
 void slice_begin(struct slice *slice)
 {
-    set_slice(SHORTEST_SLICE);
-    slice->length = SHORTEST_SLICE;
+    set_length(slice, SHORTEST_SLICE);
     slice->begun = pthread_getcpuclockid(pthread_self(), &slice->clock) == 0;
 }
 
@@ -69,15 +70,12 @@ bool slice_adapt(struct slice *slice, uint64_t now)
     uint64_t length = slice_length(slice->length, used - slice->used, passed * 1000000);
     slice->looked = now;
     slice->used = used;
-    if (length == slice->length || slice->wanted != 0)
+    if (length == slice->length && slice->wanted == 0)
         return false;
-    slice->wanted = length;
-    return true;
+    return atomic_exchange(&slice->wanted, length) == 0;
 }
 
 void slice_take(struct slice *slice)
 {
-    set_slice(slice->wanted);
-    slice->length = slice->wanted;
-    slice->wanted = 0;
+    set_length(slice, atomic_exchange(&slice->wanted, 0));
 }

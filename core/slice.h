@@ -15,8 +15,9 @@
 /* The slice of one thread. Zeroed: of none yet, which keeps what it has. */
 struct slice {
     _Atomic bool begun;
-    clockid_t clock;                 /* the thread's processor time */
-    _Atomic uint64_t length, wanted; /* in ns; wanted is 0 but between slice_adapt and slice_take */
+    clockid_t clock;         /* the thread's processor time */
+    _Atomic uint64_t length; /* in ns; 0: what the system gives, or the operator's policy */
+    _Atomic uint64_t wanted; /* what slice_take() shall take; 0: nothing */
 
     /* of whoever adapts it */
     uint64_t looked; /* last, in ms */
@@ -28,14 +29,14 @@ void slice_begin(struct slice *slice);
 
 /* A look at how busy the thread was since the last one, to be repeated every 100 ms while it does something; now is
  * clock_ms(). One other thread of the same process, always the same. Nothing where the thread has not begun, or has
- * ended. Returns whether the thread shall call slice_take(). */
+ * ended. Returns whether the thread shall call slice_take(), which takes what was found fit last. */
 bool slice_adapt(struct slice *slice, uint64_t now);
 
 /* Takes the slice that slice_adapt() found fit. The thread itself: a filter of system calls lets nobody change
  * another's. */
 void slice_take(struct slice *slice);
 
-/* What becomes of a slice of `length` where the thread used so much processor time of the time that passed (100 or
+/* What becomes of a slice of `length`, or of 0, where the thread used so much processor time of the time that passed (100 or
  * more); all in ns. */
 uint64_t slice_length(uint64_t length, uint64_t used, uint64_t passed);
 

@@ -146,10 +146,49 @@ static void a_thread_with_another_policy_keeps_it(void **state)
     use_processor(60);
     if (slice_adapt(&slice, 1000060))
         slice_take(&slice);
-    assert_int_equal(slice.length, LONGEST);
+    assert_int_equal(slice.length, 0);
     assert_int_equal(sched_getscheduler(0), SCHED_BATCH);
     assert_int_equal(told_slice(), before);
     assert_int_equal(sched_setscheduler(0, SCHED_OTHER, &param), 0);
+}
+
+/* The system gave it another one then. */
+static void a_thread_that_is_given_back_its_policy_has_a_slice_again(void **state)
+{
+    static const struct sched_param param = { .sched_priority = 0 };
+    struct slice slice = { .looked = 0 };
+
+    (void)state;
+    if (told_slice() == 0)
+        skip();
+    slice_begin(&slice);
+    slice_adapt(&slice, 1000000);
+    assert_int_equal(sched_setscheduler(0, SCHED_BATCH, &param), 0);
+    use_processor(60);
+    assert_true(slice_adapt(&slice, 1000060));
+    slice_take(&slice);
+    assert_int_equal(sched_setscheduler(0, SCHED_OTHER, &param), 0);
+    use_processor(60);
+    assert_true(slice_adapt(&slice, 1000120));
+    slice_take(&slice);
+    assert_int_equal(told_slice(), LONGEST);
+}
+
+static void a_thread_that_comes_late_takes_what_was_found_fit_last(void **state)
+{
+    struct slice slice = { .looked = 0 };
+
+    (void)state;
+    slice_begin(&slice);
+    slice_adapt(&slice, 1000000);
+    use_processor(60);
+    assert_true(slice_adapt(&slice, 1000060));
+    assert_false(slice_adapt(&slice, 2000000)); /* it rested, and was told already */
+    assert_int_equal(slice.wanted, SHORTEST);
+    slice_take(&slice);
+    assert_int_equal(slice.wanted, 0);
+    if (told_slice() != 0)
+        assert_int_equal(told_slice(), SHORTEST);
 }
 
 int main(void)
@@ -163,6 +202,8 @@ int main(void)
         cmocka_unit_test(a_thread_that_has_not_begun_is_not_looked_at),
         cmocka_unit_test(a_thread_that_becomes_busy_has_a_long_slice_until_it_rests),
         cmocka_unit_test(a_thread_with_another_policy_keeps_it),
+        cmocka_unit_test(a_thread_that_is_given_back_its_policy_has_a_slice_again),
+        cmocka_unit_test(a_thread_that_comes_late_takes_what_was_found_fit_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
