@@ -165,12 +165,13 @@ def test_one_service_alone_has_one_set_however_much_comes():
         assert len(sets_of(server.worker())) == before
 
 
-def received_in_a_turn(server, stack, sent_before=0):
-    """How often a connection with much to receive is received from before another one's turn comes."""
+def received_in_a_turn(server, stack, full_before=0):
+    """How often a connection with much to receive is received from before another one's turn comes; after so many turns
+    in which exactly as much was there as one receive takes."""
     # bulk last: whoever was served last may be still in the list of those that are ready, before who becomes so.
     other, bulk = connected(server, stack, "bulk", 2)
     bulk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * RECEIVED)
-    for size in [sent_before, 3 * RECEIVED] if sent_before else [3 * RECEIVED]:
+    for size in full_before * [RECEIVED] + [3 * RECEIVED]:
         with Stopped(server.worker()):
             bulk.send(size * b"x")
             other.send(b"x")
@@ -191,9 +192,10 @@ def test_bulk_is_received_once_in_a_turn_while_another_service_may_wait():
         assert received_in_a_turn(server, stack) == 1
 
 
-def test_after_a_second_receive_in_vain_there_is_one_for_some_time():
+@pytest.mark.parametrize("full_before, received", [(1, 1), (15, 1), (16, 2)])
+def test_after_a_second_receive_in_vain_there_is_one_for_15_times(full_before, received):
     with Server(BULK) as server, contextlib.ExitStack() as stack:
-        assert received_in_a_turn(server, stack, sent_before=RECEIVED) == 1
+        assert received_in_a_turn(server, stack, full_before) == received
 
 
 @pytest.mark.parametrize("end", ["close", "reset", "half-close"])
