@@ -248,14 +248,6 @@ static void filter_memory(struct program *program)
     end(program, start, ALLOW);
 }
 
-/* Where that argument is the calling thread, or the main one: of others the filter cannot tell whose they are. */
-static void allow_own(struct program *program, unsigned which)
-{
-    load(program, argument(which));
-    allow_value(program, 0);
-    allow_value(program, (uint32_t)getpid());
-}
-
 static void filter_processes(struct program *program)
 {
     uint32_t self = (uint32_t)getpid();
@@ -281,24 +273,33 @@ static void filter_processes(struct program *program)
         allow_value(program, self);
         end(program, start, DENY);
     }
-    static const int by_process[] = { SYS_prlimit64, SYS_sched_setattr, SYS_sched_setscheduler,
-                                      SYS_sched_setparam, SYS_sched_setaffinity };
-    for (size_t i = 0; i < sizeof by_process / sizeof *by_process; i++) {
-        start = begin(program, by_process[i]);
-        allow_own(program, 0);
+    start = begin(program, SYS_prlimit64);
+    load(program, argument(0));
+    allow_value(program, 0);
+    allow_value(program, self);
+    end(program, start, DENY);
+
+    /* Of threads only the calling one, 0: of other numbers the filter cannot tell whose they are. */
+    static const int by_thread[] = { SYS_sched_setattr, SYS_sched_setscheduler, SYS_sched_setparam,
+                                     SYS_sched_setaffinity };
+    for (size_t i = 0; i < sizeof by_thread / sizeof *by_thread; i++) {
+        start = begin(program, by_thread[i]);
+        load(program, argument(0));
+        allow_value(program, 0);
         end(program, start, DENY);
     }
     /* The first argument says whose number the second one is. */
     static const struct {
         int number;
-        uint32_t process;
+        uint32_t thread;
     } by_kind[] = { { SYS_setpriority, PRIO_PROCESS }, { SYS_ioprio_set, IOPRIO_WHO_PROCESS } };
     for (size_t i = 0; i < sizeof by_kind / sizeof *by_kind; i++) {
         start = begin(program, by_kind[i].number);
         load(program, argument(0));
-        add(program, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, by_kind[i].process);
+        add(program, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, by_kind[i].thread);
         answer(program, DENY);
-        allow_own(program, 1);
+        load(program, argument(1));
+        allow_value(program, 0);
         end(program, start, DENY);
     }
     /* Typing into the terminal that the log may be. */

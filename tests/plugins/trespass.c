@@ -4,6 +4,8 @@
  *   mptcp PORT   fastopen PORT   datagram PORT   datagram6 PORT   sctp PORT   raw   nest
  *   reuse PORT CLIENT   fast open, from the socket of the connection that comes from the port CLIENT
  *   exec   execveat   fork   kill PID   group   queue PID   ptrace PID   peek PID
+ *   nice PID   policy PID   param PID   attr PID   bind PID   ioprio PID
+ *   nice-group GROUP   nice-all   ioprio-group GROUP   ioprio-all
  *   setuid   setgroups   capset   mount   chroot   unshare   keyctl   bpf   perf   uring   memfd
  *   map-wx   make-exec   exec-shared PATH   thread   abort
  *   eat          allocates and touches memory until it gets no more; the answer is how many MiB it had
@@ -256,13 +258,33 @@ static long try_ptrace(const char *word)
 /* What would change a process's share of the machine, if it said anything else. */
 static long try_nice(const char *word)
 {
-    return setpriority(PRIO_PROCESS, (id_t)number(word), 0);
+    return setpriority(PRIO_PROCESS, (id_t)number(word), getpriority(PRIO_PROCESS, 0));
 }
 
 static long try_policy(const char *word)
 {
     return sched_setscheduler((pid_t)number(word), SCHED_OTHER,
                               &(struct sched_param){ .sched_priority = 0 });
+}
+
+static long try_param(const char *word)
+{
+    return sched_setparam((pid_t)number(word), &(struct sched_param){ .sched_priority = 0 });
+}
+
+static long try_attr(const char *word)
+{
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attr = { .size = sizeof attr };
+
+    return syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) != 0
+               ? -1
+               : syscall(SYS_sched_setattr, number(word), &attr, 0);
 }
 
 static long try_bind(const char *word)
@@ -279,11 +301,27 @@ static long try_ioprio(const char *word)
     return syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, number(word), 0);
 }
 
-/* The same of all processes of its user. */
+/* The same of all processes of its group, or user. */
+static long try_nice_group(const char *word)
+{
+    return setpriority(PRIO_PGRP, (id_t)number(word), getpriority(PRIO_PROCESS, 0));
+}
+
 static long try_nice_all(const char *word)
 {
     (void)word;
-    return setpriority(PRIO_USER, 0, 0);
+    return setpriority(PRIO_USER, 0, getpriority(PRIO_PROCESS, 0));
+}
+
+static long try_ioprio_group(const char *word)
+{
+    return syscall(SYS_ioprio_set, IOPRIO_WHO_PGRP, number(word), 0);
+}
+
+static long try_ioprio_all(const char *word)
+{
+    (void)word;
+    return syscall(SYS_ioprio_set, IOPRIO_WHO_USER, getuid(), 0);
 }
 
 static long try_peek(const char *word)
@@ -517,9 +555,14 @@ static const struct attempt attempts[] = {
     { "peek", try_peek },
     { "nice", try_nice },
     { "policy", try_policy },
+    { "param", try_param },
+    { "attr", try_attr },
     { "bind", try_bind },
     { "ioprio", try_ioprio },
+    { "nice-group", try_nice_group },
     { "nice-all", try_nice_all },
+    { "ioprio-group", try_ioprio_group },
+    { "ioprio-all", try_ioprio_all },
     { "thread", try_thread },
     { "abort", try_abort },
     { "setuid", try_setuid },

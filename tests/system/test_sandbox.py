@@ -105,13 +105,20 @@ def test_other_processes_cannot_be_reached(caged, stranger, attempt, whom):
         assert trespasser.ask(attempt, stranger if whom == "stranger" else caged.pid) in DENIED
 
 
-@pytest.mark.parametrize("attempt", ["nice", "policy", "bind", "ioprio"])
-def test_strict_lets_nobody_change_anothers_share_of_the_machine(strictly_caged, stranger, attempt):
+@pytest.mark.parametrize("attempt", ["nice", "policy", "param", "attr", "bind", "ioprio"])
+def test_strict_lets_a_thread_change_its_own_share_of_the_machine_alone(strictly_caged, stranger, attempt):
     with Trespasser(strictly_caged) as trespasser:
-        assert trespasser.ask(attempt, stranger) in DENIED
-        for own in (0, strictly_caged.worker()):
-            assert trespasser.ask(attempt, own) == "done"
-        assert trespasser.ask("nice-all") in DENIED
+        assert trespasser.ask(attempt, stranger) == "EPERM"
+        assert trespasser.ask(attempt, strictly_caged.worker()) == "EPERM"  # no loop can do what others cannot
+        assert trespasser.ask(attempt, 0) == "done"
+
+
+@pytest.mark.parametrize("attempt", ["nice-group", "nice-all", "ioprio-group", "ioprio-all"])
+def test_strict_lets_nobody_change_the_share_of_many(lightly_caged, strictly_caged, attempt):
+    with Trespasser(lightly_caged) as trespasser:
+        assert trespasser.ask(attempt, lightly_caged.worker()) == "done"
+    with Trespasser(strictly_caged) as trespasser:
+        assert trespasser.ask(attempt, strictly_caged.worker()) == "EPERM"
 
 
 def test_abstract_sockets_of_others_cannot_be_reached(caged):
