@@ -47,10 +47,11 @@ int master_log_reopen(struct master_log *log)
 
 /* ---- what was lost ---- */
 
+/* Until then the bell is not heard: no plugin can wake the master up with it all the time. */
 static void retell_later(struct master_log *log)
 {
-    if (!timer_running(&log->retell))
-        loop_timer(log->loop, &log->retell, clock_ms() + RETELL_MS);
+    if (loop_timer(log->loop, &log->retell, clock_ms() + RETELL_MS) == 0)
+        loop_watch(log->loop, &log->bell, 0);
 }
 
 static void bell_rung(struct loop_source *source, uint32_t events)
@@ -69,6 +70,8 @@ static void retell(struct timer *timer)
     log_report_lost();
     if (log_sink_in_trouble())
         retell_later(log);
+    else
+        loop_watch(log->loop, &log->bell, EPOLLIN);
 }
 
 /* ---- from the start to the end ---- */
