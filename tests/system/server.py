@@ -168,7 +168,7 @@ class Server:
         try:
             return wait_until(found, f"`{pattern}` {count} times in the log", deadline)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.log()[-8000:]}") from None
+            raise AssertionError(f"{error}\n{self.log(file)[-8000:]}") from None
 
     def lines(self, message):
         """The fields of every text line with this message, such as [{"service": "echo", ...}]."""
