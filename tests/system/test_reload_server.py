@@ -80,7 +80,7 @@ def test_a_worker_whose_first_loop_has_ended_follows_a_log_that_is_moved():
 @pytest.mark.parametrize("hoards", ["no", "yes"])
 def test_plugins_that_stop_follow_a_log_that_is_moved(hoards):
     """The later ones do, while the first to stop takes its time, and may leave no descriptor."""
-    with Controlled(ECHO, {"log": "{dir}/one.log"}, wait=False) as server:
+    with Controlled(ECHO, {"log": "{dir}/one.log", "stall_limit": "never"}, wait=False) as server:
         log, gate = server.path("one.log"), server.path("gate")
         os.mkfifo(gate)
         share_with_workers(server.directory)
