@@ -33,7 +33,7 @@ void descriptors_close_others(struct descriptors *kept)
     int next = STDERR_FILENO + 1;
 
     descriptors_keep(kept, log_sink_fd());
-    descriptors_keep(kept, log_sink_bell());
+    descriptors_keep(kept, log_sink_ringer());
     descriptors_keep(kept, INT_MAX); /* behind the last */
     if (!kept->failed)
         qsort(kept->fds, kept->count, sizeof *kept->fds, compare);

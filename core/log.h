@@ -54,7 +54,8 @@ void log_write(int level, const char *message, const struct log_field *fields, s
 void log_line(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Writes `log lines lost count=N`, where lines were lost and it is possible again. Every line does so
- * before itself; the master also from time to time, since it may be long until the next line. */
+ * before itself; the master also from time to time, since it may be long until the next line (not with
+ * `--debug`, where there is none). */
 void log_report_lost(void);
 
 #endif

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -49,7 +48,8 @@ struct shared {
 static struct shared unshared; /* until log_sink_open, and without memory */
 static struct shared *shared = &unshared;
 
-static int bell = -1;
+/* Datagrams, because a plugin can make its end of anything else block, and then the master, or another worker. */
+static int bell[2] = { -1, -1 }; /* heard by the master; rung by all */
 
 /* What this process writes to. The descriptor's number stays when a file is reopened, so that a thread
  * within a write need not be waited for. */
@@ -185,15 +185,16 @@ static uint64_t put_lines(int level, const char *text, size_t len)
 
 static void ring(void)
 {
-    (void)!write(bell, &(uint64_t){ 1 }, sizeof(uint64_t));
+    (void)!send(bell[1], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void log_sink_write(int level, const char *text, size_t len)
 {
     uint64_t lost = put_lines(level, text, len);
 
-    /* Who finds others that are lost and not told knows that the bell was rung for those. */
-    if (lost != 0 ? atomic_fetch_add(&shared->lost, lost) == 0 : is_torn())
+    if (lost != 0)
+        atomic_fetch_add(&shared->lost, lost);
+    if (lost != 0 || is_torn())
         ring();
 }
 
@@ -344,7 +345,8 @@ static void share(void)
         return;
     shared = memory;
     shared->lost = unshared.lost;
-    bell = eventfd(shared->lost != 0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, bell) == 0 && shared->lost != 0)
+        ring();
 }
 
 static bool names_file(const char *target)
@@ -424,8 +426,10 @@ void log_sink_close(void)
     if (shared != &unshared)
         munmap(shared, sizeof *shared);
     shared = &unshared;
-    forget(bell);
-    bell = -1;
+    for (size_t i = 0; i < 2; i++) {
+        forget(bell[i]);
+        bell[i] = -1;
+    }
 }
 
 int log_sink_fd(void)
@@ -435,7 +439,19 @@ int log_sink_fd(void)
 
 int log_sink_bell(void)
 {
-    return bell;
+    return bell[0];
+}
+
+int log_sink_ringer(void)
+{
+    return bell[1];
+}
+
+bool log_sink_take_ring(void)
+{
+    char ring;
+
+    return recv(bell[0], &ring, sizeof ring, MSG_DONTWAIT) >= 0;
 }
 
 bool log_sink_is_syslog(void)

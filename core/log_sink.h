@@ -39,10 +39,14 @@ void log_sink_follow(int fd);
 /* The descriptor in use, for a process forked from the master to keep. */
 int log_sink_fd(void);
 
-/* An eventfd that does not block, made by the first log_sink_open() and the same in all processes forked from then on,
- * which keep it: written to where log_sink_in_trouble() begins, be it in the master, a worker, or a process that a plugin
- * forked. -1: the system gave none, or the log was not opened. */
+/* Of the bell that is rung where lines are lost, be it in the master, a worker, or a process that a plugin forked: what
+ * the master waits for (EPOLLIN), and what the others ring it with, which a forked process is to keep, and not the
+ * first. Made by the first log_sink_open(). -1: the system gave none, or the log was not opened. */
 int log_sink_bell(void);
+int log_sink_ringer(void);
+
+/* Takes a ring away, in the master. Never blocks. Returns whether there was one. */
+bool log_sink_take_ring(void);
 
 /* Whether the system's log adds time and level of its own. */
 bool log_sink_is_syslog(void);

@@ -182,6 +182,7 @@ static void signal_ready(struct loop_source *source, uint32_t events)
         switch (info.ssi_signo) {
         case SIGCHLD:
             rollover_reap(master->rollover);
+            master_log_look(&master->log);
             break;
         case SIGTERM:
             leave(master, false);

@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 /* How long to wait before a try to tell what was lost, which the next line may do sooner. */
 #define RETELL_MS 1000
+/* No more are taken at once. */
+#define MOST_RINGS 64
 
 int master_log_take(struct master_log *log, const char *target)
 {
@@ -50,16 +51,17 @@ int master_log_reopen(struct master_log *log)
 /* Until then the bell is not heard: no plugin can wake the master up with it all the time. */
 static void retell_later(struct master_log *log)
 {
-    if (loop_timer(log->loop, &log->retell, clock_ms() + RETELL_MS) == 0)
+    if (!timer_running(&log->retell) &&
+        loop_timer(log->loop, &log->retell, clock_ms() + RETELL_MS) == 0)
         loop_watch(log->loop, &log->bell, 0);
 }
 
+/* More than MOST_RINGS are left, and heard again a second later. */
 static void bell_rung(struct loop_source *source, uint32_t events)
 {
-    uint64_t count;
-
     (void)events;
-    (void)!read(source->fd, &count, sizeof count);
+    for (int i = 0; i < MOST_RINGS && log_sink_take_ring(); i++)
+        continue;
     retell_later(CONTAINER_OF(source, struct master_log, bell));
 }
 
@@ -68,10 +70,14 @@ static void retell(struct timer *timer)
     struct master_log *log = CONTAINER_OF(timer, struct master_log, retell);
 
     log_report_lost();
+    if (log_sink_in_trouble() || loop_watch(log->loop, &log->bell, EPOLLIN) != 0)
+        retell_later(log);
+}
+
+void master_log_look(struct master_log *log)
+{
     if (log_sink_in_trouble())
         retell_later(log);
-    else
-        loop_watch(log->loop, &log->bell, EPOLLIN);
 }
 
 /* ---- from the start to the end ---- */
@@ -88,6 +94,7 @@ void master_log_begin(struct master_log *log, struct loop *loop, const char *tar
 
 void master_log_end(struct master_log *log)
 {
+    log_report_lost();
     loop_watch(log->loop, &log->bell, 0);
     timer_cancel(&log->loop->timers, &log->retell);
     free(log->target);

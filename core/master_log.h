@@ -23,4 +23,7 @@ int master_log_take(struct master_log *log, const char *target);
  * it, for the workers, which is the caller's; or -1: there is no file, or it cannot be opened, and that was logged. */
 int master_log_reopen(struct master_log *log);
 
+/* For when a process has ended, which may have lost lines and not come to ring the bell. */
+void master_log_look(struct master_log *log);
+
 #endif

@@ -28,14 +28,12 @@ struct attributes {
 static void set_length(struct slice *slice, uint64_t ns)
 {
     struct attributes attr = { .size = sizeof attr };
+    bool may =
+        syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) == 0 && attr.policy == POLICY_NORMAL;
 
-    slice->length = 0;
-    if (syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) != 0 || attr.policy != POLICY_NORMAL)
-        return;
     attr.flags = KEEP_POLICY; /* which the operator may change meanwhile */
     attr.runtime = ns;
-    if (syscall(SYS_sched_setattr, 0, &attr, 0) == 0)
-        slice->length = ns;
+    slice->length = may && syscall(SYS_sched_setattr, 0, &attr, 0) == 0 ? ns : 0;
 }
 
 void slice_begin(struct slice *slice)
@@ -67,10 +65,12 @@ bool slice_adapt(struct slice *slice, uint64_t now)
     if (!slice->begun || passed < LEAST_LOOK_MS || clock_gettime(slice->clock, &t) != 0)
         return false;
     uint64_t used = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+    bool rests = (used - slice->used) / (passed * 1000000 / 100) == 0;
     uint64_t length = slice_length(slice->length, used - slice->used, passed * 1000000);
     slice->looked = now;
     slice->used = used;
-    if (length == slice->length && slice->wanted == 0)
+    /* One that could not be set is tried again, but a thread that rests is not woken up for it. */
+    if (slice->wanted == 0 && (length == slice->length || (slice->length == 0 && rests)))
         return false;
     return atomic_exchange(&slice->wanted, length) == 0;
 }

@@ -5,21 +5,20 @@
  *   reuse PORT CLIENT   fast open, from the socket of the connection that comes from the port CLIENT
  *   exec   execveat   fork   kill PID   group   queue PID   ptrace PID   peek PID
  *   nice PID   policy PID   param PID   attr PID   bind PID   ioprio PID
- *   nice-group GROUP   nice-all   ioprio-group GROUP   ioprio-all
+ *   nice-group GROUP   nice-user USER   ioprio-group GROUP   ioprio-user USER
  *   setuid   setgroups   capset   mount   chroot   unshare   keyctl   bpf   perf   uring   memfd
  *   map-wx   make-exec   exec-shared PATH   thread   abort
  *   eat          allocates and touches memory until it gets no more; the answer is how many MiB it had
  *   descriptors  opens until it gets no more; the answer is how many
  *   listeners    counts the sockets that it could accept from
  *   constructor  what the constructor got when it opened /etc/passwd, and its user */
+#include "trespass_processes.h"
 #include <enchufe/plugin.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/ioprio.h>
 #include <linux/keyctl.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,11 +26,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/ptrace.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,11 +36,6 @@ struct attempt {
     const char *name;
     long (*make)(const char *word); /* negative, with errno, where it was denied */
 };
-
-static long number(const char *word)
-{
-    return strtol(word, NULL, 10);
-}
 
 /* The system call itself is the matter: a wrapper may look at other things first. */
 static long fail_or_close(long fd)
@@ -198,159 +189,6 @@ static long try_unix(const char *word)
 static long try_abstract(const char *word)
 {
     return try_local(word, 1);
-}
-
-/* ---- processes ---- */
-
-static long try_exec(const char *word)
-{
-    char *const argv[] = { (char *)"true", NULL };
-
-    (void)word;
-    return execv("/bin/true", argv);
-}
-
-static long try_execveat(const char *word)
-{
-    char *const argv[] = { (char *)"true", NULL };
-
-    (void)word;
-    return syscall(SYS_execveat, AT_FDCWD, "/bin/true", argv, NULL, 0);
-}
-
-static long end_child(pid_t pid)
-{
-    if (pid == 0)
-        _exit(0);
-    if (pid > 0)
-        waitpid(pid, NULL, 0);
-    return pid;
-}
-
-static long try_fork(const char *word)
-{
-    (void)word;
-    return end_child(fork());
-}
-
-static long try_kill(const char *word)
-{
-    return kill((pid_t)number(word), 0);
-}
-
-/* The whole group, the master among it. */
-static long try_group(const char *word)
-{
-    (void)word;
-    return kill(0, 0);
-}
-
-static long try_queue(const char *word)
-{
-    return sigqueue((pid_t)number(word), SIGWINCH, (union sigval){ .sival_int = 0 });
-}
-
-static long try_ptrace(const char *word)
-{
-    return ptrace(PTRACE_ATTACH, (pid_t)number(word), NULL, NULL);
-}
-
-/* What would change a process's share of the machine, if it said anything else. */
-static long try_nice(const char *word)
-{
-    return setpriority(PRIO_PROCESS, (id_t)number(word), getpriority(PRIO_PROCESS, 0));
-}
-
-static long try_policy(const char *word)
-{
-    return sched_setscheduler((pid_t)number(word), SCHED_OTHER,
-                              &(struct sched_param){ .sched_priority = 0 });
-}
-
-static long try_param(const char *word)
-{
-    return sched_setparam((pid_t)number(word), &(struct sched_param){ .sched_priority = 0 });
-}
-
-static long try_attr(const char *word)
-{
-    struct {
-        uint32_t size, policy;
-        uint64_t flags;
-        int32_t nice;
-        uint32_t priority;
-        uint64_t runtime, deadline, period;
-    } attr = { .size = sizeof attr };
-
-    return syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) != 0
-               ? -1
-               : syscall(SYS_sched_setattr, number(word), &attr, 0);
-}
-
-static long try_bind(const char *word)
-{
-    cpu_set_t set;
-
-    return sched_getaffinity(0, sizeof set, &set) != 0
-               ? -1
-               : sched_setaffinity((pid_t)number(word), sizeof set, &set);
-}
-
-static long try_ioprio(const char *word)
-{
-    return syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, number(word), 0);
-}
-
-/* The same of all processes of its group, or user. */
-static long try_nice_group(const char *word)
-{
-    return setpriority(PRIO_PGRP, (id_t)number(word), getpriority(PRIO_PROCESS, 0));
-}
-
-static long try_nice_all(const char *word)
-{
-    (void)word;
-    return setpriority(PRIO_USER, 0, getpriority(PRIO_PROCESS, 0));
-}
-
-static long try_ioprio_group(const char *word)
-{
-    return syscall(SYS_ioprio_set, IOPRIO_WHO_PGRP, number(word), 0);
-}
-
-static long try_ioprio_all(const char *word)
-{
-    (void)word;
-    return syscall(SYS_ioprio_set, IOPRIO_WHO_USER, getuid(), 0);
-}
-
-static long try_peek(const char *word)
-{
-    char byte;
-    struct iovec here = { &byte, 1 }, there = { (void *)&try_peek, 1 };
-
-    return process_vm_readv((pid_t)number(word), &here, 1, &there, 1, 0);
-}
-
-static void *run_thread(void *arg)
-{
-    return arg;
-}
-
-/* Allowed. */
-static long try_thread(const char *word)
-{
-    pthread_t thread;
-
-    (void)word;
-    errno = pthread_create(&thread, NULL, run_thread, NULL);
-    return errno == 0 ? -pthread_join(thread, NULL) : -1;
-}
-
-static long try_abort(const char *word)
-{
-    (void)word;
-    abort();
 }
 
 /* ---- the system ---- */
@@ -560,9 +398,9 @@ static const struct attempt attempts[] = {
     { "bind", try_bind },
     { "ioprio", try_ioprio },
     { "nice-group", try_nice_group },
-    { "nice-all", try_nice_all },
+    { "nice-user", try_nice_user },
     { "ioprio-group", try_ioprio_group },
-    { "ioprio-all", try_ioprio_all },
+    { "ioprio-user", try_ioprio_user },
     { "thread", try_thread },
     { "abort", try_abort },
     { "setuid", try_setuid },

@@ -68,9 +68,9 @@ def test_a_worker_has_the_sockets_and_plugins_of_its_own_services_only():
                 assert len(kinds(pid, "memfd")) == 1
                 assert not kinds(pid, "signalfd") and not kinds(pid, "inotify")
                 assert not kinds(pid, "/etc/passwd")
-                # Two loops, TCP and UDP; the others have a socket for each loop.
-                assert len(sockets_of(pid) & master) == {"main": 4, "apart": 1, "later": 2}[name]
-            assert not sockets_of(serving["main"]) & sockets_of(serving["apart"])
+                # Two loops, TCP and UDP; the others have a socket for each loop. And what the log's bell is rung with.
+                assert len(sockets_of(pid) & master) == {"main": 4, "apart": 1, "later": 2}[name] + 1
+            assert len(sockets_of(serving["main"]) & sockets_of(serving["apart"])) == 1
             held.end()
             assert held.receive_all() == b""
     os.close(inherited)
@@ -88,10 +88,11 @@ def test_the_thread_for_orders_holds_nothing_of_what_the_loop_serves():
             held, loop = descriptors(worker, orders), descriptors(worker, worker)
             for kind in ("eventpoll", "timerfd", "memfd"):
                 assert count(loop, kind) == 1 and count(held, kind) == 0, (kind, held)
-            # The channel of the master and that for the log; the loop has the connection and the two listeners as well.
-            assert count(held, "socket:") == 2 and count(loop, "socket:") == 6, (held, loop)
-            assert len(sockets_of(server.pid) & set(loop)) == 2
-            assert not sockets_of(server.pid) & set(held)
+            # The channel of the master, that for the log, and the log's bell; the loop has the connection and the two
+            # listeners as well.
+            assert count(held, "socket:") == 3 and count(loop, "socket:") == 7, (held, loop)
+            assert len(sockets_of(server.pid) & set(loop)) == 3
+            assert len(sockets_of(server.pid) & set(held)) == 1
 
 
 def test_a_plugin_that_is_probed_finds_nothing_of_the_masters():
@@ -110,7 +111,8 @@ def test_a_plugin_that_is_probed_finds_nothing_of_the_masters():
         probed = wait_until(children, "the constructor has left a child")[0]
         try:
             assert descriptors(probed)
-            assert not sockets_of(probed) & sockets_of(server.pid)
+            bell = sockets_of(server.pid) & sockets_of(server.worker()) & sockets_of(probed)
+            assert len(bell) == 1 and sockets_of(probed) & sockets_of(server.pid) == bell
             assert not kinds(probed, "eventpoll") and not kinds(probed, "inotify")
         finally:
             os.kill(probed, signal.SIGKILL)

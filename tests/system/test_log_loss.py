@@ -381,12 +381,26 @@ def test_what_a_plugin_lost_while_it_starts_or_stops_is_told_meanwhile(shared_pa
         reload(server, config)
         wait_until(lambda: "orders" not in threads_of(third).values(), "a worker that stops")
         wait_for_rest([third], main_alone=True)  # not the thread that watches over it
+        assert third in server.workers()
         daemon = Daemon(path)
         assert daemon.wait_for("lost").startswith(f"<28>enchufe[{server.pid}]: ")
         daemon.stop()
         with open(gate, "wb") as file:
             file.write(b"go")
         wait_until(lambda: third not in server.workers(), "its end")
+
+
+def test_what_was_lost_last_is_told_at_the_end(shared_path):
+    path = str(shared_path / "log")
+    config = SILENT + service("logger", listen="unix://{dir}/x.sock")
+    with Server(config, wait=False, env={"ENCHUFE_SYSLOG_SOCKET": path}) as server:
+        with server.connect(endpoint=socket_file(server)) as client:
+            assert client.ask(b"warning of it\n", 7) == b"logged\n"
+            daemon = Daemon(path)
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(DEADLINE) == 0
+        assert daemon.wait_for("lost") == f"<28>enchufe[{server.pid}]: log lines lost count=1"
+        daemon.stop()
 
 
 @NO_REST

@@ -524,6 +524,23 @@ static void what_is_lost_during_a_report_is_left_for_the_next(void **state)
     assert_int_equal(log_sink_lost(), 1);
 }
 
+/* Whatever a plugin does with its end of the bell. */
+static void neither_who_rings_nor_who_hears_waits_for_the_bell(void **state)
+{
+    (void)state;
+    tear_at(40);
+    fcntl(log_sink_ringer(), F_SETFL, 0);
+    fcntl(log_sink_bell(), F_SETFL, 0);
+    alarm(20);
+    for (uint64_t n = 0; n < 5000; n++)
+        log_numbered(n);
+    unsigned rings = 0;
+    while (log_sink_take_ring())
+        rings++;
+    alarm(0);
+    assert_true(rings > 0);
+}
+
 static void a_process_that_died_within_its_report_is_replaced(void **state)
 {
     int status;
@@ -651,6 +668,7 @@ int main(void)
         TEST(a_terminal_shared_by_threads_loses_nothing_uncounted),
         TEST(a_file_moved_under_load_loses_nothing),
         TEST(what_is_lost_during_a_report_is_left_for_the_next),
+        TEST(neither_who_rings_nor_who_hears_waits_for_the_bell),
         TEST(a_process_that_died_within_its_report_is_replaced),
         TEST(the_systems_log_gets_a_datagram_for_each_line),
         TEST(a_systems_log_that_is_away_is_found_again),

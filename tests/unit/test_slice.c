@@ -142,11 +142,13 @@ static void a_thread_with_another_policy_keeps_it(void **state)
     assert_int_equal(sched_setscheduler(0, SCHED_BATCH, &param), 0);
     uint64_t before = told_slice();
     slice_begin(&slice);
-    slice_adapt(&slice, 1000000);
+    /* At rest it is not woken up for what it does not get. */
+    assert_false(slice_adapt(&slice, 1000000));
     use_processor(60);
-    if (slice_adapt(&slice, 1000060))
-        slice_take(&slice);
+    assert_true(slice_adapt(&slice, 1000060));
+    slice_take(&slice);
     assert_int_equal(slice.length, 0);
+    assert_false(slice_adapt(&slice, 2000000));
     assert_int_equal(sched_getscheduler(0), SCHED_BATCH);
     assert_int_equal(told_slice(), before);
     assert_int_equal(sched_setscheduler(0, SCHED_OTHER, &param), 0);
