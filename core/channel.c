@@ -8,6 +8,10 @@
 
 #define SEND_TRIES 100
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
 union control {
     struct cmsghdr align;
     unsigned char room[CMSG_SPACE(sizeof(int))];
@@ -16,6 +20,11 @@ union control {
 int channel_create(int ends[2])
 {
     return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0 ? -errno : 0;
+}
+
+void channel_refuse_descriptors(int end)
+{
+    (void)setsockopt(end, SOL_SOCKET, SO_PASSRIGHTS, &(int){ 0 }, sizeof(int));
 }
 
 int channel_send(int end, enum channel_message type, const char *text, int fd)

@@ -29,6 +29,10 @@ struct channel_packet {
 /* Both ends, close-on-exec. Returns 0 or -errno. */
 int channel_create(int ends[2]);
 
+/* From now on nothing that comes to that end, of this or another socket pair, brings a descriptor along: to close one may
+ * take as long as its sender chose (SO_LINGER, socket(7)). Where the kernel cannot refuse them (before 6.16), nothing. */
+void channel_refuse_descriptors(int end);
+
 /* text may be NULL, fd -1. Never blocks. Returns 0 or -errno. */
 int channel_send(int end, enum channel_message type, const char *text, int fd);
 

@@ -16,7 +16,7 @@ struct descriptors {
 /* Adds one to keep; a negative one is none. */
 void descriptors_keep(struct descriptors *kept, int fd);
 
-/* Closes all but those, the log's and the standard ones, and frees the list. Without memory nothing is
+/* Closes all but those, the log's two (its bell's is one) and the standard ones, and frees the list. Without memory nothing is
  * closed. */
 void descriptors_close_others(struct descriptors *kept);
 

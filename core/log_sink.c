@@ -5,6 +5,7 @@
  * until a newline ends what stands there, and only who holds the claim writes that newline. A torn line cannot
  * be taken back, because others append to the same file. */
 #include "log_sink.h"
+#include "channel.h"
 #include <enchufe/plugin.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +49,7 @@ struct shared {
 static struct shared unshared; /* until log_sink_open, and without memory */
 static struct shared *shared = &unshared;
 
-/* Datagrams, because a plugin can make its end of anything else block, and then the master, or another worker. */
+/* Datagrams, asked with MSG_DONTWAIT: the O_NONBLOCK of a pipe or an eventfd is shared by all, and a plugin could clear it. */
 static int bell[2] = { -1, -1 }; /* heard by the master; rung by all */
 
 /* What this process writes to. The descriptor's number stays when a file is reopened, so that a thread
@@ -345,7 +346,10 @@ static void share(void)
         return;
     shared = memory;
     shared->lost = unshared.lost;
-    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, bell) == 0 && shared->lost != 0)
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, bell) != 0)
+        return;
+    channel_refuse_descriptors(bell[0]);
+    if (shared->lost != 0)
         ring();
 }
 

@@ -15,9 +15,8 @@
 /* The slice of one thread. Zeroed: of none yet, which keeps what it has. */
 struct slice {
     _Atomic bool begun;
-    clockid_t clock; /* the thread's processor time */
-    _Atomic uint64_t
-        length; /* in ns, as last set; 0: what the system gives, or the operator's policy */
+    clockid_t clock;         /* the thread's processor time */
+    _Atomic uint64_t length; /* in ns, as last set; 0: not set, or refused */
     _Atomic uint64_t wanted; /* what slice_take() shall take; 0: nothing */
 
     /* of whoever adapts it */

@@ -131,6 +131,7 @@ static void start_worker(struct worker_post *post)
         after_failure(post, post->last_crash);
         return;
     }
+    channel_refuse_descriptors(ends[0]);
     pid_t pid = fork();
     if (pid == 0) {
         setup.channel = ends[1];

@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -541,6 +542,34 @@ static void neither_who_rings_nor_who_hears_waits_for_the_bell(void **state)
     assert_true(rings > 0);
 }
 
+/* To close one may take as long as its sender chose. */
+static void no_descriptor_comes_with_a_ring(void **state)
+{
+    union {
+        struct cmsghdr align;
+        unsigned char room[CMSG_SPACE(sizeof(int))];
+    } control = { .room = { 0 } };
+    struct msghdr header = { .msg_iov = &(struct iovec){ "r", 1 },
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control };
+    struct utsname system;
+    int major = 0, minor = 0, fd = STDIN_FILENO;
+
+    (void)state;
+    assert_int_equal(uname(&system), 0);
+    assert_int_equal(sscanf(system.release, "%d.%d", &major, &minor), 2);
+    if (major < 6 || (major == 6 && minor < 16))
+        skip();
+    assert_int_equal(log_sink_open(path), 0);
+    *CMSG_FIRSTHDR(&header) = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+                                                .cmsg_type = SCM_RIGHTS,
+                                                .cmsg_len = CMSG_LEN(sizeof fd) };
+    memcpy(CMSG_DATA(CMSG_FIRSTHDR(&header)), &fd, sizeof fd);
+    assert_int_equal(sendmsg(log_sink_ringer(), &header, MSG_DONTWAIT), -1);
+    assert_int_equal(errno, EPERM);
+}
+
 static void a_process_that_died_within_its_report_is_replaced(void **state)
 {
     int status;
@@ -669,6 +698,7 @@ int main(void)
         TEST(a_file_moved_under_load_loses_nothing),
         TEST(what_is_lost_during_a_report_is_left_for_the_next),
         TEST(neither_who_rings_nor_who_hears_waits_for_the_bell),
+        TEST(no_descriptor_comes_with_a_ring),
         TEST(a_process_that_died_within_its_report_is_replaced),
         TEST(the_systems_log_gets_a_datagram_for_each_line),
         TEST(a_systems_log_that_is_away_is_found_again),
